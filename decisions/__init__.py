@@ -1,0 +1,1 @@
+"""Industrial decisions under uncertainty: train, judge, promote, replay."""

@@ -1,0 +1,1 @@
+"""Batch contextual bandits: exploration, oracles, off-policy evaluation."""

@@ -1,0 +1,1 @@
+"""Benchmarks: ours and the peer in turn in one run."""

@@ -1,0 +1,148 @@
+"""What a study or a benchmark prints: progress on the way, checks and a verdict at the end."""
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
+from rich.table import Table
+
+from decisions.settings import settings
+
+PACKAGE = Path(__file__).parents[1]
+STDERR = Console(stderr=True)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One figure held against its threshold; `ok` is None for a figure that is only reported."""
+
+    name: str
+    value: float | str
+    threshold: str
+    ok: bool | None
+    interval: tuple[float, float] | None = None
+
+
+def code_digest() -> str:
+    """SHA-256 of the package's source: results cached under another code are not reused."""
+    digest = sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(str(path.relative_to(PACKAGE)).encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@dataclass
+class Workbench:
+    """Where a study works: it keeps finished parts, so that a killed run resumes, and reports."""
+
+    name: str
+    folder: Path
+    progress: Progress
+    checks: list[Check] = field(default_factory=list[Check])
+
+    def part(self, key: str, compute: Callable[[], Any]) -> Any:
+        """`compute()`, a JSON value, or what an earlier run of the same code stored for `key`.
+
+        Always returns the value as JSON gives it back, so a resumed run sees the same as a fresh
+        one.
+        """
+        path = self.folder / f"{key}.json"
+        if not path.exists():
+            text = json.dumps(compute())
+            self.folder.mkdir(parents=True, exist_ok=True)
+            scratch = path.with_suffix(f".{os.getpid()}.tmp")
+            scratch.write_text(text)
+            scratch.replace(path)
+        return json.loads(path.read_text())
+
+    def track(self, items: Sequence[T], label: str) -> Iterator[T]:
+        """`items`, with a progress bar on standard error."""
+        yield from self.progress.track(items, description=label)
+
+    def check(
+        self,
+        name: str,
+        value: float | str,
+        threshold: str,
+        *,
+        ok: bool | None,
+        interval: tuple[float, float] | None = None,
+    ) -> None:
+        """Records a figure; `ok=None` when it has no bar."""
+        self.checks.append(
+            Check(name=name, value=value, threshold=threshold, ok=ok, interval=interval)
+        )
+
+
+def machine() -> str:
+    """Processor, number of cores and Python version, in words."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        model = names[0].partition(":")[2].strip() if names else model
+    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def _table(checks: list[Check]) -> Table:
+    table = Table("check", "value", "interval", "threshold", "ok")
+    for check in checks:
+        value = f"{check.value:.6g}" if isinstance(check.value, float) else str(check.value)
+        interval = "" if check.interval is None else "[{:.4g}, {:.4g}]".format(*check.interval)
+        ok = {True: "yes", False: "NO", None: "-"}[check.ok]
+        table.add_row(check.name, value, interval, check.threshold, ok)
+    return table
+
+
+@contextmanager
+def _progress() -> Generator[Progress]:
+    columns = (SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn())
+    with Progress(*columns, console=STDERR) as progress:
+        yield progress
+
+
+def conduct(
+    kind: str, name: str, work: Callable[[Workbench], None], *, as_json: bool, fresh: bool
+) -> None:
+    """Runs `work`, prints its checks and exits with status 1 when one is not ok.
+
+    With `as_json` the last line of standard output is one JSON object: `name`, `seconds`,
+    `machine`, `checks`, `ok`.
+    """
+    folder = settings().home / kind / name / code_digest()[:16]
+    if fresh:
+        for path in folder.glob("*.json"):
+            path.unlink()
+    began = time.perf_counter()
+    with _progress() as progress:
+        bench = Workbench(name, folder, progress)
+        work(bench)
+    seconds = time.perf_counter() - began
+    ok = all(check.ok is not False for check in bench.checks)
+    STDERR.print(_table(bench.checks))
+    report = {
+        "name": name,
+        "seconds": round(seconds, 3),
+        "machine": machine(),
+        "checks": [asdict(check) for check in bench.checks],
+        "ok": ok,
+    }
+    if as_json:
+        sys.stdout.write(json.dumps(report) + "\n")
+    else:
+        STDERR.print(f"{name}: {'ok' if ok else 'NOT OK'} in {seconds:.1f} s")
+    if not ok:
+        raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""Studies: long measurements that resume."""

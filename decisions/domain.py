@@ -1,0 +1,87 @@
+"""What a decision domain must say about itself to be run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import numpy as np
+import polars as pl
+
+from decisions.actions import ActionBox, ActionSet
+from decisions.evaluation import Evaluation
+from decisions.gate import GateRule
+from decisions.policy import BoolArray, Policy
+
+
+class World(Protocol):
+    """Where units come from and how outcomes become known: a simulator, or a company's tables."""
+
+    def arrivals(self, start: datetime, end: datetime, settled: pl.DataFrame) -> pl.DataFrame:
+        """Units observed in [start, end): `reference`, `observed_at`, then the domain's columns.
+
+        `settled` is the history (see `Domain`) of the same length of time before `start`, for
+        worlds in which outcomes lead to new units, such as a retry. `reference` is the source's
+        own unique name of the unit.
+        """
+        ...
+
+    def outcomes(self, decisions: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
+        """Outcomes known at `as_of`: `decision_id`, `reward`, `observed_at`.
+
+        `decisions` is history without outcomes: decisions joined to their units' columns.
+        """
+        ...
+
+
+class Trainer(Protocol):
+    """Trains one candidate. Reads nothing but its arguments."""
+
+    def __call__(
+        self, history: pl.LazyFrame, predecessors: Sequence[Policy], rng: np.random.Generator
+    ) -> Policy:
+        """A policy from `history`; `predecessors` are earlier champions, the newest first."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Log:
+    """Decisions that others took: frames of the forms `frames.ARRIVALS`, and so on.
+
+    `arrivals` as from `World.arrivals`; `decisions` has `reference` in place of `decision_id`
+    and `unit_id`; so has `outcomes`.
+    """
+
+    arrivals: pl.DataFrame
+    decisions: pl.DataFrame
+    outcomes: pl.DataFrame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domain:
+    """The whole of a domain as the spine sees it: pure functions, schemas and a gate.
+
+    A *history* frame holds `frames.DECISIONS`, the domain's unit columns, and `reward` and
+    `reward_at`, null where no outcome was known at the cut-off: logged decisions left-joined to
+    outcomes. A logged domain trains and evaluates on it; a simulated one calibrates with it.
+    """
+
+    name: str
+    title: str  # for people
+    reward: str  # what a reward of one is, with its unit: "authorised share of attempts"
+    units: pl.Schema  # payload of a unit
+    sample: Callable[[int, np.random.Generator], pl.DataFrame]  # plausible units, for tests, demos
+    actions: ActionSet | ActionBox
+    baseline: Policy  # generation zero
+    observe: Callable[[pl.LazyFrame], pl.LazyFrame]  # unit columns -> context, same order
+    eligible: Callable[[pl.DataFrame], BoolArray]  # context -> (n, k)
+    candidates: Mapping[str, Trainer]  # what a scheduled generation trains, by policy name
+    evaluate: Callable[[Policy, Policy, pl.LazyFrame, np.random.Generator], Evaluation]
+    gate: GateRule
+    dump: Callable[[Policy], dict[str, bytes]]  # a policy's files, in native formats
+    load: Callable[[dict[str, bytes]], Policy]
+    maturity: timedelta  # an outcome still missing after this long is missing for good
+    holdout: timedelta  # the newest matured history, kept from train and given to evaluate
+    window: timedelta  # how far back training may look, before the holdout
+    world: World | None = None  # None: decisions are taken elsewhere, and `logged` brings them
+    logged: Callable[[datetime, datetime], Log] | None = None

@@ -1,0 +1,72 @@
+"""What is known about a policy before it acts."""
+
+from dataclasses import dataclass, field
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A value with its confidence interval; `level` is the coverage claimed, such as 0.95.
+
+    `effective_n` is Kish's effective sample size of the weights, `n` itself without weights.
+    """
+
+    value: float
+    lower: float
+    upper: float
+    level: float
+    method: str
+    n: int
+    effective_n: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Candidate against champion on the same evidence.
+
+    `difference` is candidate minus champion, paired (same units, or common random numbers).
+    `estimates` holds everything else worth showing: baselines and further estimators, by name.
+    `checks` are quantities that a gate may limit: effective sample share, churn, violations.
+    `refusal` says why the evidence cannot answer; the estimates are then the whole line.
+    """
+
+    candidate: Estimate
+    champion: Estimate
+    difference: Estimate
+    estimates: dict[str, Estimate] = field(default_factory=dict[str, Estimate])
+    checks: dict[str, float] = field(default_factory=dict[str, float])
+    refusal: str | None = None
+
+
+def unknown(*, n: int, level: float = 0.95, method: str = "refused") -> Estimate:
+    """The estimate of one who knows nothing: no gate accepts it."""
+    inf = float("inf")
+    return Estimate(
+        value=float("nan"), lower=-inf, upper=inf, level=level, method=method, n=n, effective_n=0.0
+    )
+
+
+def mean_estimate(
+    terms: npt.NDArray[np.float64], *, level: float = 0.95, method: str = "normal"
+) -> Estimate:
+    """Normal interval for the mean of row-wise `terms`, shape (n,).
+
+    With fewer than two rows the interval is the whole line.
+    """
+    n = len(terms)
+    if n < 2:
+        return unknown(n=n, level=level, method=method)
+    value = float(terms.mean())
+    half = NormalDist().inv_cdf((1 + level) / 2) * float(terms.std(ddof=1)) / n**0.5
+    return Estimate(
+        value=value,
+        lower=value - half,
+        upper=value + half,
+        level=level,
+        method=method,
+        n=n,
+        effective_n=float(n),
+    )

@@ -1,0 +1,86 @@
+"""Whether a candidate may replace the champion."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from decisions.evaluation import Evaluation
+
+Outcome = Literal["promote", "hold", "reject"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateRule:
+    """Limits an evaluation must keep.
+
+    `margin`: the lower bound of the paired difference must exceed it (negative: non-inferiority).
+    `limits`: (low, high) of each check by name, both included.
+    `approval`: a human must agree as well; until then, and at a time-out, the verdict is hold.
+    """
+
+    margin: float = 0.0
+    limits: dict[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
+    approval: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reason:
+    """One rule, what was measured, and the threshold it was held against (units of the check)."""
+
+    rule: str
+    measured: float | None
+    low: float
+    high: float
+    kept: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Promote, hold (evidence too weak) or reject (evidence against), and every rule's reason."""
+
+    outcome: Outcome
+    reasons: tuple[Reason, ...]
+    note: str = ""
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the candidate becomes champion."""
+        return self.outcome == "promote"
+
+
+def judge(evaluation: Evaluation, rule: GateRule) -> Verdict:
+    """Promote only when the lower bound of the difference clears the margin and all checks hold.
+
+    A check that the rule names and the evaluation lacks, or that is NaN, counts as broken. Reject
+    when the whole interval of the difference lies at or below the margin, or a check is broken;
+    hold when the interval straddles the margin or the evidence was refused.
+    """
+    inf = float("inf")
+    reasons = [
+        Reason(
+            rule=name,
+            measured=(seen := evaluation.checks.get(name)),
+            low=low,
+            high=high,
+            kept=seen is not None and low <= seen <= high,
+        )
+        for name, (low, high) in sorted(rule.limits.items())
+    ]
+    gained = evaluation.difference.lower > rule.margin
+    reasons.append(
+        Reason(
+            rule="difference_lower_bound",
+            measured=evaluation.difference.lower,
+            low=rule.margin,
+            high=inf,
+            kept=gained,
+        )
+    )
+    if evaluation.refusal is not None:
+        return Verdict(outcome="hold", reasons=tuple(reasons), note=evaluation.refusal)
+    if all(reason.kept for reason in reasons):
+        if rule.approval:
+            return Verdict(outcome="hold", reasons=tuple(reasons), note="waits for approval")
+        return Verdict(outcome="promote", reasons=tuple(reasons))
+    against = evaluation.difference.upper <= rule.margin
+    broken = any(not reason.kept for reason in reasons[:-1])
+    return Verdict(outcome="reject" if against or broken else "hold", reasons=tuple(reasons))

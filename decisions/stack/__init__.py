@@ -1,0 +1,1 @@
+"""The local stack: PostgreSQL, MLflow, Airflow and Streamlit under one supervisor."""

@@ -1,0 +1,1 @@
+"""Everything that is written down: SQL, artefacts, experiment tracking."""
