@@ -1,1 +1,35 @@
-"""Benchmarks: ours and the peer in turn in one run."""
+"""Benchmarks: ours and the peer in turn, in one run, as a ratio with its spread."""
+
+from typing import Annotated
+
+import typer
+
+from decisions.cli.report import conduct
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+
+AsJson = Annotated[bool, typer.Option("--json", help="End with one line: a JSON object.")]
+
+
+@app.command()
+def ledger(as_json: AsJson = False) -> None:
+    """Sealed, idempotent decisions a second against a plain COPY of the same rows."""
+    from decisions.cli.bench.ledger import run
+
+    conduct("benchmarks", "ledger", run, as_json=as_json, fresh=True)
+
+
+@app.command()
+def ope(as_json: AsJson = False) -> None:
+    """Off-policy estimates and intervals against Open Bandit Pipeline."""
+    from decisions.cli.bench.ope import run
+
+    conduct("benchmarks", "ope", run, as_json=as_json, fresh=True)
+
+
+@app.command()
+def bandit(as_json: AsJson = False) -> None:
+    """Decisions a second and average reward against Vowpal Wabbit on one payment stream."""
+    from decisions.cli.bench.bandit import run
+
+    conduct("benchmarks", "bandit", run, as_json=as_json, fresh=True)

@@ -1,1 +1,42 @@
-"""Studies: long measurements that resume."""
+"""Studies: long measurements that show progress, resume after a kill, and end with a verdict."""
+
+from typing import Annotated
+
+import typer
+
+from decisions.cli.report import conduct
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+
+AsJson = Annotated[bool, typer.Option("--json", help="End with one line: a JSON object.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Forget the parts finished earlier.")]
+
+
+@app.command()
+def payments_reference(as_json: AsJson = False, fresh: Fresh = False) -> None:
+    """Golden vectors, Open Bandit, digits, estimators, true null, delay, log invariants."""
+    from decisions.cli.study.payments_reference import run
+
+    conduct("studies", "payments-reference", run, as_json=as_json, fresh=fresh)
+
+
+@app.command()
+def payments_generations(as_json: AsJson = False, fresh: Fresh = False) -> None:
+    """Generation after generation: rewards, next-generation damage, class-balance ablation."""
+    from decisions.cli.study.payments_generations import run
+
+    conduct("studies", "payments-generations", run, as_json=as_json, fresh=fresh)
+
+
+@app.command()
+def crash(
+    kills: Annotated[int, typer.Option(min=1, help="How many times to kill.")] = 50,
+    as_json: AsJson = False,
+    fresh: Fresh = False,
+) -> None:
+    """Kill the write path and a running DAG at random points; nothing lost, doubled or half."""
+    from decisions.cli.study.crash import run
+
+    conduct(
+        "studies", "crash", lambda bench: run(bench, kills=kills), as_json=as_json, fresh=fresh
+    )
