@@ -1,0 +1,1 @@
+"""Payments: which interventions to apply to an attempt, learned from logged authorisations."""
