@@ -58,7 +58,7 @@ def _part(days: Days, arm: Arm, seed: int) -> Callable[[], Records]:
 
 def _mean(runs: list[Records], name: str, *, first: int = 1) -> FloatArray:
     """The mean over generations `first` and later of one measure, by seed, (seeds,)."""
-    return np.array([np.mean([record[name] for record in run[first:]]) for run in runs])
+    return np.array([[record[name] for record in run[first:]] for run in runs]).mean(axis=1)
 
 
 def interval(values: FloatArray) -> tuple[float, float]:
@@ -134,9 +134,10 @@ def _damage(bench: Workbench, results: dict[str, list[Records]]) -> None:
 
 def lag_one(values: FloatArray) -> FloatArray:
     """Lag-1 autocorrelation of each linearly detrended row of `values` (m, g), (m,)."""
-    time = np.arange(values.shape[1]) - (values.shape[1] - 1) / 2
+    time: FloatArray = np.arange(values.shape[1], dtype=np.float64)
+    time -= time.mean()
     centred = values - values.mean(axis=1, keepdims=True)
-    residual = centred - ((centred @ time) / (time @ time))[:, None] * time
+    residual: FloatArray = centred - ((centred @ time) / (time @ time))[:, None] * time
     return (residual[:, 1:] * residual[:, :-1]).sum(axis=1) / (residual**2).sum(axis=1)
 
 
