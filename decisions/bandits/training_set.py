@@ -171,11 +171,16 @@ def importance_weights(
     return weight / weight.mean()
 
 
-def class_weights(reward: FloatArray, *, positive: float, negative: float) -> FloatArray:
-    """A sample weight by class, (n,); oracles undo it in odds (`undo_class_weights`)."""
-    return np.where(reward > 0.5, positive, negative)
+def sample_weights(data: TrainingSet, *, positive: float, negative: float) -> FloatArray | None:
+    """Row weights times class weights, (n,); None where all are one."""
+    if positive == negative == 1.0:
+        return data.weight
+    weight = np.where(data.reward > 0.5, positive, negative)
+    return weight if data.weight is None else weight * data.weight
 
 
 def undo_class_weights(fitted: FloatArray, *, positive: float, negative: float) -> FloatArray:
     """Probabilities of a fit with class weights, put right: odds * negative / positive."""
+    if positive == negative == 1.0:
+        return fitted
     return fitted * negative / (fitted * negative + (1.0 - fitted) * positive)
