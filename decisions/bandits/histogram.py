@@ -51,6 +51,34 @@ class HistogramOracle:
     positive: float = 1.0
     negative: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Raises DataError where a node points outside its table or back: no walk may go astray."""
+        size = len(self.value)
+        columns = len(self.features.columns) + self.features.flags.shape[1]
+        own, inner = np.arange(size), self.left > 0
+        node_arrays = (
+            self.column,
+            self.threshold,
+            self.left,
+            self.right,
+            self.missing_left,
+            self.bitset,
+        )
+        fits = (
+            all(array.shape == (size,) for array in node_arrays)
+            and self.bitsets.ndim == 2
+            and self.bitsets.shape[1] == 8
+            and len(self.codes) == len(self.features.categorical)
+            and all(len(known) > 0 for known in self.codes)
+            and bool(((self.roots >= 0) & (self.roots < size)).all())
+            and bool(((self.column >= 0) & (self.column < columns)).all())
+            and bool(((self.bitset >= -1) & (self.bitset < len(self.bitsets))).all())
+            and bool(((self.left > own) & (self.left < size))[inner].all())
+            and bool(((self.right > own) & (self.right < size))[inner].all())
+        )
+        if not fits:
+            raise DataError("the nodes of a histogram-boosting model do not form trees")
+
     def predict(self, context: pl.DataFrame, eligible: BoolArray) -> FloatArray:
         """Expected rewards, (n, k); see RegressionOracle."""
         matrix = context_matrix(context, self.features)

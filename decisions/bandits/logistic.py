@@ -45,6 +45,22 @@ class LogisticOracle:
     positive: float = 1.0
     negative: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Raises DataError where the arrays do not fit one another."""
+        width, numeric = 1 + self.features.flags.shape[1], len(self.features.numeric)
+        fits = (
+            self.centre.shape == self.scale.shape == (numeric,)
+            and self.slopes.shape == (numeric, width)
+            and self.intercepts.shape == (width,)
+            and len(self.codes) == len(self.tables) == len(self.features.categorical)
+            and all(
+                len(code) > 0 and table.shape == (len(code), width)
+                for code, table in zip(self.codes, self.tables, strict=True)
+            )
+        )
+        if not fits:
+            raise DataError("the arrays of a logistic regression do not fit its features")
+
     def predict(self, context: pl.DataFrame, eligible: BoolArray) -> FloatArray:
         """Expected rewards, (n, k); see RegressionOracle.
 
@@ -104,15 +120,15 @@ def fit_logistic(
     products = [basis.multiply(flags[:, [j]]) for j in range(flags.shape[1])]
     design = sparse.hstack([basis[:, :-1], *products]).tocsr()
     with threadpool_limits(1):
-        model: Any = LogisticRegression(C=inverse_penalty, max_iter=1000).fit(
+        model = LogisticRegression(C=inverse_penalty, max_iter=1000)
+        model.fit(
             design,
             data.reward,
             sample_weight=sample_weights(data, positive=positive, negative=negative),
         )
-    own, products_own = np.split(np.asarray(model.coef_[0]), [basis.shape[1] - 1])
-    table = np.column_stack(
-        [np.append(own, model.intercept_[0]), products_own.reshape(flags.shape[1], -1).T]
-    )
+    fitted = _coefficients(model)
+    own, products_own = np.split(fitted, [basis.shape[1]])
+    table = np.column_stack([np.roll(own, -1), products_own.reshape(flags.shape[1], -1).T])
     ends = np.cumsum([0, *(len(c) for c in codes)]).tolist()
     return LogisticOracle(
         features=features,
@@ -125,6 +141,11 @@ def fit_logistic(
         positive=positive,
         negative=negative,
     )
+
+
+def _coefficients(model: Any) -> FloatArray:
+    """The intercept, then the coefficients, (1 + columns,)."""
+    return np.append(model.intercept_, model.coef_[0])
 
 
 def _basis(categories: FloatArray, codes: tuple[FloatArray, ...], standard: FloatArray) -> Any:
