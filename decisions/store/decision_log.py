@@ -1,0 +1,237 @@
+"""Units, decisions and outcomes: checked, sealed and written in batches, and read back."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+import polars as pl
+from sqlalchemy import Connection
+
+from decisions.errors import DataError
+from decisions.frames import SLOTS, UNITS, UNITS_A_MINUTE, UTC_TIME, conform, unit_id
+from decisions.store import leases
+from decisions.store.artifacts import digest
+from decisions.store.database import Database, read
+from decisions.store.leases import Lease
+from decisions.store.problems import PROBLEMS, first
+from decisions.store.records import DECISION, KINDS, OUTCOME, QUARANTINE, UNIT, prepare, write
+
+Logged = Literal["unit", "decision", "outcome"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Appended:
+    """What became of a batch: rows written, rows that were there already, rows refused.
+
+    `quarantined` holds the refused rows with their `problem`. `seal` is None for no good row.
+    """
+
+    written: int
+    present: int
+    seal: int | None
+    quarantined: pl.DataFrame
+
+
+def append(
+    db: Database,
+    domain: str,
+    kind: Logged,
+    batch: str,
+    frame: pl.DataFrame,
+    *,
+    now: datetime,
+    lease: Lease | None = None,
+) -> Appended:
+    """Stores a batch of units, decisions or outcomes in one transaction, under one seal.
+
+    Rows that break a rule go to quarantine with the reason, the others are stored. Repeating a
+    call changes nothing; a repetition that brings further rows adds those, under a further seal.
+
+    Raises:
+        DataError: a column is missing or has another type: nothing can be judged row by row.
+        ConflictingRecord: a row is stored already with other content. Nothing was written.
+        LeaseLost: another worker has taken the work over. Nothing was written.
+        StoreError: the database cannot be reached, or refused. Nothing was written.
+    """
+    if kind not in PROBLEMS:
+        raise DataError(f"kind is {kind!r}, wanted one of {sorted(PROBLEMS)}")
+    problems = PROBLEMS[kind](frame, now=now)
+    good, bad = _parted(frame, problems)
+    prepared = prepare(KINDS[kind], domain, good)
+    with db.transaction() as connection:
+        leases.check(connection, lease)
+        problems = _REFERENCES[kind](connection, domain, good)
+        if problems.null_count() < len(problems):
+            good, worse = _parted(good, problems)
+            bad = pl.concat([bad, worse])
+            prepared = prepare(KINDS[kind], domain, good)
+        done = write(connection, prepared, batch=batch, now=now)
+        _set_aside(connection, domain, kind, batch, bad, now=now)
+    return Appended(written=done.written, present=done.present, seal=done.seal, quarantined=bad)
+
+
+def assign_units(db: Database, domain: str, arrivals: pl.DataFrame) -> pl.DataFrame:
+    """The UNITS frame of `arrivals` (`reference`, `observed_at`, `payload`), ids assigned.
+
+    A reference that is stored keeps its id; new ones follow the last of their minute in the order
+    of `observed_at` and `reference`. Read, then `append`: a second assigner of the same domain at
+    the same time is refused there by the key.
+
+    Raises:
+        DataError: more units in one minute than an id has room for.
+    """
+    schema = pl.Schema({name: UNITS[name] for name in ("reference", "observed_at", "payload")})
+    given = conform(arrivals, schema, "arrivals").unique("reference", keep="first")
+    minute = (pl.col("observed_at").dt.epoch("s") // 60).alias("minute")
+    with db.reading() as connection:
+        references = given["reference"].drop_nulls().to_list()
+        known = read(
+            connection, "unit/ids_of_references", domain=domain, reference_list=references
+        )
+        fresh = given.join(known.select("reference"), on="reference", how="anti").with_columns(
+            minute
+        )
+        minutes = fresh["minute"].drop_nulls().unique().to_list()
+        last = read(connection, "unit/last_of_minutes", domain=domain, minute_list=minutes)
+    taken = pl.col("unit_id") % UNITS_A_MINUTE + 1
+    ranked = (
+        fresh.join(last.select("minute", taken.alias("taken")), on="minute", how="left")
+        .sort("observed_at", "reference")
+        .with_columns(
+            rank=pl.int_range(pl.len()).over("minute") + pl.col("taken").fill_null(0),
+        )
+    )
+    if (ranked["rank"].max() or 0) >= UNITS_A_MINUTE:
+        raise DataError(f"more than {UNITS_A_MINUTE} units of {domain} in one minute")
+    fresh_units = ranked.with_columns(unit_id=pl.col("minute") * UNITS_A_MINUTE + pl.col("rank"))
+    known_units = given.join(known.select("reference", "unit_id"), on="reference")
+    parts = [part.select(list(UNITS)).cast(UNITS) for part in (known_units, fresh_units)]
+    return pl.concat(parts).sort("unit_id")
+
+
+def pending(db: Database, domain: str, until: datetime) -> pl.DataFrame:
+    """UNITS observed before `until` that no decision was taken for, by id."""
+    return db.read("unit/pending", domain=domain, until=until)
+
+
+def history(
+    db: Database, domain: str, *, since: datetime, until: datetime, as_of: datetime
+) -> pl.DataFrame:
+    """Decisions taken in [since, until) with their units and what was known of outcomes at `as_of`.
+
+    Columns: DECISIONS, `reference`, `observed_at`, `payload`, `reward`, `reward_at`; the last two
+    are null where no outcome was observed by `as_of`. By decision id.
+    """
+    return db.read(
+        "decision/history",
+        domain=domain,
+        since=since,
+        until=until,
+        as_of=as_of,
+        high=_id_after(until),
+    )
+
+
+def unsettled(db: Database, domain: str, *, as_of: datetime, maturity: timedelta) -> pl.DataFrame:
+    """Decisions without an outcome, taken in [as_of - maturity, as_of], with their units, by id."""
+    return db.read("decision/unsettled", domain=domain, since=as_of - maturity, until=as_of)
+
+
+def decisions(db: Database, domain: str, ids: Sequence[int] | pl.Series) -> pl.DataFrame:
+    """The decisions of these ids with their units, by id; those not stored are left out."""
+    return db.read("decision/by_id", domain=domain, id_list=list(ids))
+
+
+def sample_ids(db: Database, domain: str, n: int, seed: int) -> list[int]:
+    """Up to `n` decision ids, the same ones for the same seed and decisions, ascending."""
+    return sorted(db.read("decision/sample", domain=domain, seed=seed, count=n)["decision_id"])
+
+
+def _id_after(time: datetime) -> int:
+    """A decision id above those of all units observed by `time`."""
+    return unit_id(int(time.timestamp()) // 60 + 1, 0) * SLOTS
+
+
+def _parted(frame: pl.DataFrame, problems: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows without a problem, and those with one, with it."""
+    if problems.null_count() == len(problems):
+        return frame, frame.clear().with_columns(problem=pl.lit(None, dtype=pl.String()))
+    named = frame.with_columns(problem=problems)
+    good = named.filter(pl.col("problem").is_null()).drop("problem")
+    return good, named.filter(pl.col("problem").is_not_null())
+
+
+def _set_aside(
+    connection: Connection, domain: str, kind: str, batch: str, bad: pl.DataFrame, *, now: datetime
+) -> None:
+    """Writes refused rows to quarantine as text; one that is there already is left as it is."""
+    if bad.is_empty():
+        return
+    schema = bad.drop("problem").schema
+    # As text, number by number: JSON has no NaN.
+    texts = [
+        pl.col(name).cast(pl.List(pl.String()) if isinstance(dtype, pl.List) else pl.String())
+        for name, dtype in schema.items()
+    ]
+    content = bad.select(pl.struct(texts).struct.json_encode()).to_series()
+    rows = pl.DataFrame(
+        {
+            "kind": pl.repeat(kind, len(bad), dtype=pl.String(), eager=True),
+            "digest": [digest(text.encode()) for text in content],
+            "batch": pl.repeat(batch, len(bad), dtype=pl.String(), eager=True),
+            "reason": bad["problem"],
+            "content": content,
+            "quarantined_at": pl.repeat(now, len(bad), dtype=UTC_TIME, eager=True),
+        }
+    ).unique("digest", keep="first")
+    aside = prepare(QUARANTINE, domain, rows.cast(QUARANTINE.schema))
+    write(connection, aside, batch=f"{kind} {batch}", now=now)
+
+
+def _no_references(connection: Connection, domain: str, units: pl.DataFrame) -> pl.Series:
+    return pl.repeat(None, len(units), dtype=pl.String(), eager=True)
+
+
+def _decision_references(connection: Connection, domain: str, rows: pl.DataFrame) -> pl.Series:
+    """Why a decision refers to nothing that is stored, or null."""
+    if rows.is_empty():
+        return _no_references(connection, domain, rows)
+    units = read(
+        connection, "unit/observed", domain=domain, id_list=rows["unit_id"].unique().to_list()
+    )
+    numbers = read(connection, "generation/all", domain=domain)["number"]
+    parents = rows["parent_id"].drop_nulls().unique().to_list()
+    stored = read(connection, "decision/decided", domain=domain, id_list=parents)["decision_id"]
+    joined = rows.join(units, on="unit_id", how="left", maintain_order="left")
+    return first(
+        joined,
+        {
+            "unit is not stored": pl.col("observed_at").is_not_null(),
+            "decided before its unit was observed": pl.col("decided_at") >= pl.col("observed_at"),
+            "generation is not stored": pl.col("generation").is_in(numbers.implode()),
+            "parent decision is not stored": pl.col("parent_id").is_null()
+            | pl.col("parent_id").is_in(pl.concat([stored, rows["decision_id"]]).implode()),
+        },
+    )
+
+
+def _outcome_references(connection: Connection, domain: str, rows: pl.DataFrame) -> pl.Series:
+    """Why an outcome does not fit a stored decision, or null."""
+    ids = rows["decision_id"].to_list()
+    taken = read(connection, "decision/decided", domain=domain, id_list=ids)
+    joined = rows.join(taken, on="decision_id", how="left", maintain_order="left")
+    return first(
+        joined,
+        {
+            "decision is not stored": pl.col("decided_at").is_not_null(),
+            "outcome lies before its decision": pl.col("observed_at") >= pl.col("decided_at"),
+        },
+    )
+
+
+_REFERENCES: dict[str, Callable[[Connection, str, pl.DataFrame], pl.Series]] = {
+    UNIT.name: _no_references,
+    DECISION.name: _decision_references,
+    OUTCOME.name: _outcome_references,
+}

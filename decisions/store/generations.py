@@ -1,0 +1,426 @@
+"""Generations: numbered policies, what is known of each, and which of them was champion when."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection
+
+from decisions.errors import StoreError
+from decisions.evaluation import Estimate, Evaluation
+from decisions.gate import Reason, Verdict
+from decisions.store import leases
+from decisions.store.artifacts import digest, verified
+from decisions.store.database import Database, execute, read
+from decisions.store.leases import Lease
+from decisions.store.records import (
+    DIAGNOSTIC,
+    EVALUATION,
+    GENERATION,
+    PROMOTION,
+    TRAINING,
+    VERDICT,
+    Kind,
+    prepare,
+    write,
+)
+from decisions.store.seals import chain_head
+
+_MAIN = ("candidate", "champion", "difference")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """A numbered policy; its parent was champion when it was planned. Number 0 is the baseline."""
+
+    domain: str
+    number: int
+    parent: int | None  # None for number 0 alone
+    policy: str
+    cutoff: datetime
+    seed: int
+    config: dict[str, Any]
+    code_version: str
+    planned_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A generation's verdict and when it was given."""
+
+    number: int
+    verdict: Verdict
+    judged_at: datetime
+
+
+def begin(
+    db: Database,
+    domain: str,
+    *,
+    policy: str,
+    cutoff: datetime,
+    seed: int,
+    config: Mapping[str, Any],
+    code_version: str,
+    now: datetime,
+) -> int:
+    """Plans generation 0, the baseline, unless it is there; always 0. Promote it to begin with."""
+    with db.transaction() as connection:
+        chain_head(connection, lock=True)
+        if _all(connection, domain).is_empty():
+            row = _planned(0, None, policy, cutoff, seed, config, code_version, now)
+            _record(connection, GENERATION, domain, [row], batch="0", now=now)
+    return 0
+
+
+def plan(
+    db: Database,
+    domain: str,
+    *,
+    cutoff: datetime,
+    policies: Sequence[str],
+    seed: int,
+    config: Mapping[str, Any],
+    code_version: str,
+    now: datetime,
+    lease: Lease | None = None,
+) -> list[int]:
+    """A generation number for each of `policies` at this cut-off; the same ones when repeated.
+
+    The champion of the moment becomes the parent of those that are new.
+
+    Raises:
+        StoreError: the domain has no champion yet: `begin` and `promote` come first.
+    """
+    with db.transaction() as connection:
+        leases.check(connection, lease)
+        chain_head(connection, lock=True)
+        existing = _all(connection, domain)
+        known: dict[str, int] = dict(
+            existing.filter(pl.col("cutoff") == cutoff).select("policy", "number").iter_rows()
+        )
+        champions = read(connection, "promotion/champion", domain=domain)["number"]
+        if champions.is_empty():
+            raise StoreError(
+                f"{domain} has no champion to improve on: plan generation 0 with `begin` and"
+                " promote it first"
+            )
+        new = [policy for policy in dict.fromkeys(policies) if policy not in known]
+        following = int(existing["number"].max() or 0) + 1  # pyright: ignore[reportArgumentType]
+        known |= {policy: following + i for i, policy in enumerate(new)}
+        rows = [
+            _planned(known[name], champions[0], name, cutoff, seed, config, code_version, now)
+            for name in new
+        ]
+        _record(connection, GENERATION, domain, rows, batch=f"{cutoff.isoformat()}", now=now)
+    return [known[policy] for policy in policies]
+
+
+def generations(db: Database, domain: str) -> list[Generation]:
+    """All generations of a domain, by number."""
+    with db.reading() as connection:
+        frame = _all(connection, domain)
+    return [
+        Generation(domain=domain, **{**row, "config": json.loads(row["config"])})
+        for row in frame.iter_rows(named=True)
+    ]
+
+
+def generation(db: Database, domain: str, number: int) -> Generation:
+    """One generation.
+
+    Raises:
+        StoreError: there is none of that number.
+    """
+    found = [each for each in generations(db, domain) if each.number == number]
+    if not found:
+        raise StoreError(f"{domain} has no generation {number}")
+    return found[0]
+
+
+def record_artifact(
+    db: Database,
+    domain: str,
+    number: int,
+    content: bytes,
+    *,
+    rows: int,
+    details: Mapping[str, Any],
+    now: datetime,
+    lease: Lease | None = None,
+) -> str:
+    """Stores the packed policy of a generation, trained on `rows` rows; the digest of its bytes.
+
+    Raises:
+        ConflictingRecord: the generation has another policy already.
+        LeaseLost: another worker has taken the work over.
+    """
+    name = digest(content)
+    row = {
+        "number": number,
+        "digest": name,
+        "row_count": rows,
+        "details": _json(details),
+        "trained_at": now,
+    }
+    with db.transaction() as connection:
+        leases.check(connection, lease)
+        chain_head(connection, lock=True)
+        execute(connection, "artifact/add", digest=name, content=content)
+        _record(connection, TRAINING, domain, [row], batch=str(number), now=now)
+    return name
+
+
+def artifact(db: Database, domain: str, number: int) -> bytes:
+    """The packed policy of a generation; its digest was found equal to the recorded one.
+
+    Raises:
+        StoreError: it has not been trained.
+        ArtifactAltered: the bytes are not those that were recorded.
+    """
+    with db.reading() as connection:
+        found = execute(
+            connection, "artifact/of_generation", domain=domain, number=number
+        ).one_or_none()
+    if found is None:
+        raise StoreError(f"generation {number} of {domain} has no policy yet: train it first")
+    return verified(bytes(found.content), found.digest)
+
+
+def record_evaluation(
+    db: Database,
+    domain: str,
+    number: int,
+    champion: int,
+    evaluation: Evaluation,
+    *,
+    now: datetime,
+    lease: Lease | None = None,
+) -> None:
+    """Stores the evaluation of a generation against the champion of the time.
+
+    Raises:
+        ConflictingRecord: it has been evaluated already, with another result.
+        LeaseLost: another worker has taken the work over.
+    """
+    fixed = {"number": number, "champion": champion, "evaluated_at": now}
+    named = [(role, "", getattr(evaluation, role)) for role in _MAIN]
+    named += [("estimate", name, each) for name, each in evaluation.estimates.items()]
+    rows = [{**fixed, "role": role, "name": name, **vars(each)} for role, name, each in named]
+    rows += [
+        {**fixed, "role": "check", "name": name, "value": value}
+        for name, value in evaluation.checks.items()
+    ]
+    if evaluation.refusal is not None:
+        rows.append({**fixed, "role": "refusal", "name": "", "note": evaluation.refusal})
+    with db.transaction() as connection:
+        leases.check(connection, lease)
+        _record(connection, EVALUATION, domain, rows, batch=str(number), now=now)
+
+
+def evaluation(db: Database, domain: str, number: int) -> tuple[int, Evaluation] | None:
+    """The champion a generation was held against, and the result; None before it is evaluated."""
+    frame = db.read("evaluation/of_generation", domain=domain, number=number)
+    if frame.is_empty():
+        return None
+    rows = frame.to_dicts()
+    main = {row["role"]: _estimate(row) for row in rows if row["role"] in _MAIN}
+    return int(frame["champion"][0]), Evaluation(
+        candidate=main["candidate"],
+        champion=main["champion"],
+        difference=main["difference"],
+        estimates={row["name"]: _estimate(row) for row in rows if row["role"] == "estimate"},
+        checks={row["name"]: row["value"] for row in rows if row["role"] == "check"},
+        refusal=next((row["note"] for row in rows if row["role"] == "refusal"), None),
+    )
+
+
+def record_verdict(
+    db: Database,
+    domain: str,
+    number: int,
+    verdict: Verdict,
+    *,
+    now: datetime,
+    lease: Lease | None = None,
+) -> None:
+    """Stores what the gate said of a generation.
+
+    Raises:
+        ConflictingRecord: it has been judged already, otherwise.
+        LeaseLost: another worker has taken the work over.
+    """
+    row = {
+        "number": number,
+        "outcome": verdict.outcome,
+        "reasons": _json([vars(reason) for reason in verdict.reasons]),
+        "note": verdict.note,
+        "judged_at": now,
+    }
+    with db.transaction() as connection:
+        leases.check(connection, lease)
+        _record(connection, VERDICT, domain, [row], batch=str(number), now=now)
+
+
+def verdicts(db: Database, domain: str, cutoff: datetime) -> list[Judged]:
+    """The verdicts over the candidates of one cut-off, by number."""
+    frame = db.read("verdict/of_cutoff", domain=domain, cutoff=cutoff)
+    return [_judged(row) for row in frame.iter_rows(named=True)]
+
+
+def verdict(db: Database, domain: str, number: int) -> Verdict | None:
+    """The verdict over a generation; None before it is judged."""
+    frame = db.read("verdict/of_generation", domain=domain, number=number)
+    return None if frame.is_empty() else _judged(frame.row(0, named=True)).verdict
+
+
+def promote(
+    db: Database,
+    domain: str,
+    number: int,
+    *,
+    by: str,
+    reason: str,
+    now: datetime,
+    lease: Lease | None = None,
+) -> None:
+    """Makes a generation champion from `now` on; an older number rolls back.
+
+    Raises:
+        StoreError: there is no such generation.
+        ConflictingRecord: it was made champion at the same instant for another reason.
+        LeaseLost: another worker has taken the work over.
+    """
+    row = {"number": number, "promoted_at": now, "promoted_by": by, "reason": reason}
+    with db.transaction() as connection:
+        leases.check(connection, lease)
+        batch = f"{number} {now.isoformat()}"
+        _record(connection, PROMOTION, domain, [row], batch=batch, now=now)
+
+
+def champion(db: Database, domain: str) -> int:
+    """The generation promoted last.
+
+    Raises:
+        StoreError: none has been.
+    """
+    return _one(db.read("promotion/champion", domain=domain), domain, "yet")
+
+
+def champion_at(db: Database, domain: str, time: datetime) -> int:
+    """The generation that was champion at `time`.
+
+    Raises:
+        StoreError: none had been promoted.
+    """
+    return _one(db.read("promotion/at", domain=domain, time=time), domain, f"at {time}")
+
+
+def record_diagnostics(
+    db: Database,
+    domain: str,
+    number: int,
+    values: Mapping[str, float],
+    *,
+    now: datetime,
+    lease: Lease | None = None,
+) -> None:
+    """Stores measured quantities of a generation by name.
+
+    Raises:
+        ConflictingRecord: one of them is stored with another value.
+        LeaseLost: another worker has taken the work over.
+    """
+    rows = [
+        {"number": number, "name": name, "value": value, "measured_at": now}
+        for name, value in values.items()
+    ]
+    with db.transaction() as connection:
+        leases.check(connection, lease)
+        _record(connection, DIAGNOSTIC, domain, rows, batch=str(number), now=now)
+
+
+def _all(connection: Connection, domain: str) -> pl.DataFrame:
+    return read(connection, "generation/all", domain=domain)
+
+
+def _planned(
+    number: int,
+    parent: int | None,
+    policy: str,
+    cutoff: datetime,
+    seed: int,
+    config: Mapping[str, Any],
+    code_version: str,
+    now: datetime,
+) -> dict[str, Any]:
+    return {
+        "number": number,
+        "parent": parent,
+        "policy": policy,
+        "cutoff": cutoff,
+        "seed": seed,
+        "config": _json(config),
+        "code_version": code_version,
+        "planned_at": now,
+    }
+
+
+def _record(
+    connection: Connection,
+    kind: Kind,
+    domain: str,
+    rows: list[dict[str, Any]],
+    *,
+    batch: str,
+    now: datetime,
+) -> None:
+    """Writes a few rows of `kind`; fields that a row lacks are null."""
+    if rows:
+        frame = pl.DataFrame(rows, schema=kind.schema, orient="row")
+        write(connection, prepare(kind, domain, frame), batch=batch, now=now)
+
+
+def _one(frame: pl.DataFrame, domain: str, when: str) -> int:
+    if frame.is_empty():
+        raise StoreError(f"{domain} had no champion {when}: promote a generation first")
+    return int(frame["number"][0])
+
+
+def _estimate(row: dict[str, Any]) -> Estimate:
+    names = ("value", "lower", "upper", "level", "method", "n", "effective_n")
+    return Estimate(**{name: row[name] for name in names})
+
+
+def _judged(row: dict[str, Any]) -> Judged:
+    reasons = tuple(
+        Reason(
+            rule=each["rule"],
+            measured=None if each["measured"] is None else float(each["measured"]),
+            low=float(each["low"]),
+            high=float(each["high"]),
+            kept=each["kept"],
+        )
+        for each in json.loads(row["reasons"])
+    )
+    given = Verdict(outcome=row["outcome"], reasons=reasons, note=row["note"])
+    return Judged(number=row["number"], verdict=given, judged_at=row["judged_at"])
+
+
+def _json(value: Any) -> str:
+    """JSON with sorted keys; numbers that it has no form for become "inf", "-inf" and "nan"."""
+    return json.dumps(_finite(value), sort_keys=True, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(each) for key, each in value.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

@@ -1,0 +1,99 @@
+"""Why a row may not be stored, as far as the row and its batch alone can tell."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+import polars as pl
+
+from decisions.frames import (
+    DECISIONS,
+    OUTCOMES,
+    UNITS,
+    conform,
+    decision_id,
+    decision_problems,
+    minute_of,
+)
+
+
+class Problems(Protocol):
+    """The first broken rule of each row, or null, in order."""
+
+    def __call__(self, frame: pl.DataFrame, *, now: datetime) -> pl.Series:
+        """Raises DataError when a column is missing or has another type."""
+        ...
+
+
+def first(frame: pl.DataFrame, rules: dict[str, pl.Expr]) -> pl.Series:
+    """The first rule, by name, that each row does not keep; null where it keeps all.
+
+    A rule that is null for a row counts as broken.
+    """
+    broken = (
+        pl.when(~kept.fill_null(value=False)).then(pl.lit(rule)) for rule, kept in rules.items()
+    )
+    return frame.select(pl.coalesce(*broken).cast(pl.String()).alias("problem")).to_series()
+
+
+def unit_problems(units: pl.DataFrame, *, now: datetime) -> pl.Series:
+    """Why each row of a UNITS frame may not be stored, or null."""
+    conform(units, UNITS, "units")
+    minute = pl.col("observed_at").dt.epoch("s") // 60
+    return first(
+        units,
+        {
+            "unit_id is not a number of 0 or more": pl.col("unit_id") >= 0,
+            "unit_id is given twice": pl.col("unit_id").is_unique(),
+            "reference is missing": pl.col("reference").str.len_bytes() > 0,
+            "reference is given twice": pl.col("reference").is_unique(),
+            "observed_at lies in the future": pl.col("observed_at") <= now,
+            "unit_id is not of the minute of observed_at": minute_of(pl.col("unit_id")) == minute,
+            "payload is not a JSON object": pl.col("payload").str.starts_with("{")
+            & pl.col("payload").str.ends_with("}"),
+            "text holds a zero byte": ~pl.col("payload").str.contains("\0", literal=True)
+            & ~pl.col("reference").str.contains("\0", literal=True),
+        },
+    )
+
+
+def decision_row_problems(decisions: pl.DataFrame, *, now: datetime) -> pl.Series:
+    """Why each row of a DECISIONS frame may not be stored, or null."""
+    own = first(
+        conform(decisions, DECISIONS, "decisions"),
+        {
+            "decision_id is not that of its unit and slot": pl.col("slot").is_between(0, 63)
+            & (pl.col("decision_id") == decision_id(pl.col("unit_id"), pl.col("slot"))),
+            "decision_id lies in the future": minute_of(pl.col("unit_id")) * 60 <= now.timestamp(),
+            "arm is missing": pl.col("arm").str.len_bytes() > 0,
+            "a list is missing": pl.all_horizontal(
+                pl.col("eligible", "scores", "probabilities", "action", "nominal").is_not_null()
+            ),
+            "arm_propensity is not above 0 and finite": pl.col("arm_propensity").is_finite()
+            & (pl.col("arm_propensity") > 0),
+            "uniform is not in [0, 1)": (pl.col("uniform") >= 0) & (pl.col("uniform") < 1),
+        },
+    )
+    theirs = decision_problems(decisions, now=now)
+    return pl.select(pl.coalesce(theirs, own)).to_series()
+
+
+def outcome_problems(outcomes: pl.DataFrame, *, now: datetime) -> pl.Series:
+    """Why each row of an OUTCOMES frame may not be stored, or null."""
+    conform(outcomes, OUTCOMES, "outcomes")
+    return first(
+        outcomes,
+        {
+            "decision_id is not a number of 0 or more": pl.col("decision_id") >= 0,
+            "decision_id is given twice": pl.col("decision_id").is_unique(),
+            "reward is missing or not finite": pl.col("reward").is_finite(),
+            "observed_at lies in the future": pl.col("observed_at") <= now,
+        },
+    )
+
+
+PROBLEMS: dict[str, Problems | Callable[..., pl.Series]] = {
+    "unit": unit_problems,
+    "decision": decision_row_problems,
+    "outcome": outcome_problems,
+}

@@ -1,0 +1,10 @@
+"""The spine: runs sql/migrations/0001_spine.sql."""
+
+from decisions.store.migrations import apply
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    apply("0001_spine.sql")

@@ -1,0 +1,34 @@
+-- Decisions with what was known of their outcomes at a time; the reward is null where none was.
+-- Grain: one row a decision. Parameters: domain, since and until (of decided_at, until excluded),
+-- as_of (outcomes observed by then), high (a decision id past those of units observed by until).
+select
+    d.decision_id,
+    d.unit_id,
+    d.slot,
+    d.parent_id,
+    d.generation,
+    d.arm,
+    d.decided_at,
+    d.eligible,
+    d.scores,
+    d.probabilities,
+    d.action,
+    d.nominal,
+    d.propensity,
+    d.arm_propensity,
+    d.uniform,
+    u.reference,
+    u.observed_at,
+    u.payload,
+    o.reward,
+    o.observed_at as reward_at
+from decision as d
+inner join unit as u on d.domain = u.domain and d.unit_id = u.unit_id
+left join outcome as o
+    on d.domain = o.domain and d.decision_id = o.decision_id and o.observed_at <= :as_of
+where
+    d.domain = :domain
+    and d.decided_at >= :since
+    and d.decided_at < :until
+    and d.decision_id < :high
+order by d.decision_id;

@@ -1,0 +1,5 @@
+-- Ends a lease; its token stays, so that the next one is higher.
+-- Grain: one row. Parameters: name, token.
+update lease
+set expires_at = '-infinity'
+where name = :name and token = :token;

@@ -1,0 +1,41 @@
+"""One embedded PostgreSQL server for the whole run, one fresh, migrated database for each test."""
+
+from collections.abc import Generator
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from decisions.stack.postgres import create_database, running_postgres
+from decisions.store.database import Database, migrate
+
+_NUMBERS = count()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """The address of the server's maintenance database."""
+    with running_postgres(Path(tmp_path_factory.mktemp("postgres")) / "data") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> str:
+    """The name of a migrated database that the tests' own are copied from."""
+    migrate(Database(create_database(postgres_url, "template_decisions")))
+    return "template_decisions"
+
+
+@pytest.fixture
+def database(postgres_url: str, template: str) -> Generator[Database]:
+    """A fresh, migrated database, dropped after the test."""
+    name = f"test_{next(_NUMBERS)}"
+    identifier = sql.Identifier(name)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        create = sql.SQL("create database {} template {}")
+        connection.execute(create.format(identifier, sql.Identifier(template)))
+    yield Database(create_database(postgres_url, name))
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("drop database {} with (force)").format(identifier))
