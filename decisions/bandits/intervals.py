@@ -1,0 +1,304 @@
+"""Confidence intervals for means of row-wise terms, at a fixed size and under peeking."""
+
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from decisions.bandits.support import kish
+from decisions.errors import DataError
+from decisions.evaluation import Estimate, unknown
+from decisions.policy import FloatArray
+
+Clusters = npt.NDArray[np.generic]
+_CHUNK = 1 << 15  # rows a pass keeps in the processor's cache
+_FEW = 1_000  # clusters up to which the bootstrap really resamples
+
+
+@dataclass(frozen=True)
+class _Clustered:
+    """Sums of centred terms by cluster, (g,), and rows in each, (g,)."""
+
+    value: float
+    sums: FloatArray
+    sizes: FloatArray | None  # None: every row is its own cluster
+
+
+def _clustered(rows: FloatArray, clusters: Clusters | None) -> _Clustered:
+    value = float(rows.mean())
+    if clusters is None:
+        return _Clustered(value, rows, None)
+    if len(clusters) != len(rows):
+        raise DataError(f"{len(clusters)} cluster labels for {len(rows)} rows; wanted as many")
+    codes = np.unique(clusters, return_inverse=True)[1].reshape(-1)
+    sums = np.bincount(codes, weights=rows - value).astype(np.float64)
+    return _Clustered(value, sums, np.bincount(codes).astype(np.float64))
+
+
+def _estimate(
+    rows: FloatArray,
+    lower: float,
+    upper: float,
+    *,
+    level: float,
+    method: str,
+    effective_n: float | None,
+    value: float | None = None,
+) -> Estimate:
+    return Estimate(
+        value=float(rows.mean()) if value is None else value,
+        lower=lower,
+        upper=upper,
+        level=level,
+        method=method,
+        n=len(rows),
+        effective_n=float(len(rows)) if effective_n is None else effective_n,
+    )
+
+
+def normal(
+    rows: FloatArray,
+    *,
+    clusters: Clusters | None = None,
+    level: float = 0.95,
+    effective_n: float | None = None,
+) -> Estimate:
+    """Normal interval for the mean of `rows` (n,), with the variance between clusters.
+
+    On the terms of a ratio estimator (SNIPS, SNDR) this is the delta method. The whole line where
+    there are fewer than two clusters or a term is not finite.
+    """
+    if len(rows) < 2 or not np.isfinite(rows).all():
+        return unknown(n=len(rows), level=level, method="normal")
+    parts = _clustered(rows, clusters)
+    groups = len(parts.sums)
+    if groups < 2:
+        return unknown(n=len(rows), level=level, method="normal")
+    if parts.sizes is None:
+        error = float(rows.std(ddof=1)) / len(rows) ** 0.5
+    else:
+        error = float(parts.sums @ parts.sums * groups / (groups - 1)) ** 0.5 / len(rows)
+    half = NormalDist().inv_cdf((1 + level) / 2) * error
+    method = "normal" if clusters is None else "normal over clusters"
+    return _estimate(
+        rows,
+        parts.value - half,
+        parts.value + half,
+        level=level,
+        method=method,
+        effective_n=effective_n,
+    )
+
+
+def cluster_bootstrap(
+    rows: FloatArray,
+    *,
+    rng: np.random.Generator,
+    clusters: Clusters | None = None,
+    replicates: int = 1_000,
+    level: float = 0.95,
+    effective_n: float | None = None,
+) -> Estimate:
+    """Percentile bootstrap interval for the mean of `rows`, clusters being what is resampled.
+
+    Up to 1000 clusters are resampled (multinomial counts times cluster sums, one matrix product).
+    Above, the percentiles are those of the bootstrap distribution of infinitely many replicates,
+    by the Cornish-Fisher expansion from its exact second, third and fourth cumulants: a
+    resampled mean is a sum of g independent draws, so its cumulants are those of the rows. One
+    pass over the data instead of `replicates`, and no Monte Carlo error.
+
+    Source: Hall (1992), "The Bootstrap and Edgeworth Expansion", section 2.5; Field and Welsh
+    (2007), "Bootstrapping clustered data", for resampling whole clusters.
+    """
+    method = "bootstrap" if clusters is None else "bootstrap over clusters"
+    if len(rows) < 2:
+        return unknown(n=len(rows), level=level, method=method)
+    parts = _clustered(rows, clusters)
+    groups = len(parts.sums)
+    if groups < 2 or not np.isfinite(parts.value):
+        return unknown(n=len(rows), level=level, method=method)
+    if groups <= _FEW:
+        counts = rng.multinomial(groups, np.full(groups, 1 / groups), size=replicates)
+        if parts.sizes is None:
+            means = counts @ rows / groups
+        else:
+            means = parts.value + counts @ parts.sums / (counts @ parts.sizes)
+        tails = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+        lower, upper = float(tails[0]), float(tails[1])
+    else:
+        offset = 0.0 if parts.sizes is not None else parts.value
+        lower, upper = _resampled_tails(parts.sums, offset, level=level)
+        scale = groups / len(rows)
+        lower, upper = parts.value + scale * lower, parts.value + scale * upper
+    return _estimate(rows, lower, upper, level=level, method=method, effective_n=effective_n)
+
+
+def _central_sums(values: FloatArray, centre: float) -> tuple[float, float, float]:
+    """Sums of the second, third and fourth powers of `values` - `centre`, chunk by chunk."""
+    second = third = fourth = 0.0
+    deviation, square = np.empty(_CHUNK), np.empty(_CHUNK)
+    for start in range(0, len(values), _CHUNK):
+        chunk = values[start : start + _CHUNK]
+        d, s = deviation[: len(chunk)], square[: len(chunk)]
+        np.subtract(chunk, centre, out=d)
+        np.multiply(d, d, out=s)
+        second += float(s.sum())
+        third += float(s @ d)
+        fourth += float(s @ s)
+    return second, third, fourth
+
+
+def _resampled_tails(values: FloatArray, centre: float, *, level: float) -> tuple[float, float]:
+    """Both percentiles, less `centre`, of the mean of g draws with replacement from g values."""
+    g = len(values)
+    second, third, fourth = (power / g for power in _central_sums(values, centre))
+    if second == 0:
+        return 0.0, 0.0
+    skewness = third / second**1.5 / g**0.5
+    kurtosis = (fourth / second**2 - 3) / g
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    symmetric = z + kurtosis * (z**3 - 3 * z) / 24 - skewness**2 * (2 * z**3 - 5 * z) / 36
+    shift = skewness * (z**2 - 1) / 6
+    error = (second / g) ** 0.5
+    return error * (shift - symmetric), error * (shift + symmetric)
+
+
+def empirical_bernstein(
+    rows: FloatArray, *, width: float, level: float = 0.95, effective_n: float | None = None
+) -> Estimate:
+    """Interval that holds at every size for independent rows within a range of length `width`.
+
+    `width` is known beforehand (for IPS terms the largest possible weight times the largest
+    reward), not taken from the rows.
+
+    Source: Maurer and Pontil (2009), "Empirical Bernstein bounds", Theorem 4, both sides.
+    """
+    n = len(rows)
+    if n < 2:
+        return unknown(n=n, level=level, method="empirical Bernstein")
+    seen = float(rows.max() - rows.min())
+    if not seen <= width * (1 + 1e-12):
+        raise DataError(f"terms range over {seen!r}, more than the stated width {width!r}")
+    log = np.log(4 / (1 - level))
+    half = float(np.sqrt(2 * rows.var(ddof=1) * log / n) + 7 * width * log / (3 * (n - 1)))
+    value = float(rows.mean())
+    return _estimate(
+        rows,
+        value - half,
+        value + half,
+        level=level,
+        method="empirical Bernstein",
+        effective_n=effective_n,
+    )
+
+
+def betting(values: FloatArray, *, level: float = 0.95, anytime: bool = True) -> Estimate:
+    """Hedged-capital interval for the mean of `values` (n,) in [0, 1], in order of arrival.
+
+    With `anytime` it is the running intersection of a confidence sequence: it may be read after
+    every row, and stopping when it looks good is allowed. Otherwise the bets are laid for this n
+    and the interval, shorter, holds only here.
+
+    Both wealths are monotone in the candidate mean, so its two ends are found by bisection
+    instead of over a grid.
+
+    Source: Waudby-Smith and Ramdas (2024), "Estimating means of bounded random variables by
+    betting", equations 23-26 (hedged capital, truncated predictable plug-in bets, c = 1/2).
+    """
+    n, alpha = len(values), 1 - level
+    method = "betting sequence" if anytime else "betting"
+    if n < 1:
+        return unknown(n=n, level=level, method=method)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise DataError(
+            f"betting wants values in [0, 1], saw {values.min()!r} to {values.max()!r}: rescale"
+            " them by their known range"
+        )
+    bets = _bets(values, np.log(2 / alpha), horizon=None if anytime else n)
+    lower = _wealth_bound(values, bets, alpha=alpha, anytime=anytime)
+    upper = 1 - _wealth_bound(1 - values, bets, alpha=alpha, anytime=anytime)
+    return _estimate(values, lower, upper, level=level, method=method, effective_n=None)
+
+
+def _predictable_moments(values: FloatArray, *, cap: float) -> tuple[FloatArray, FloatArray]:
+    """Mean and variance known *before* each row, regularised by half an observation, (n,) each."""
+    t = np.arange(1, len(values) + 1)
+    mean = np.minimum((0.5 + values.cumsum()) / (t + 1), cap)
+    before = np.concatenate([[0.5], mean[:-1]])
+    variance = (0.25 + ((values - mean) ** 2).cumsum()) / (t + 1)
+    return before, np.concatenate([[0.25], variance[:-1]])
+
+
+def _bets(values: FloatArray, log_inverse: float, *, horizon: int | None) -> FloatArray:
+    """Predictable plug-in bets; for a `horizon` they spread the risk evenly up to it."""
+    t = np.arange(1, len(values) + 1, dtype=np.float64)
+    variance = _predictable_moments(values, cap=1.0)[1]
+    time = t * np.log1p(t) if horizon is None else np.full(len(t), float(horizon))
+    return np.sqrt(2 * log_inverse / (variance * time))
+
+
+def _wealth_bound(values: FloatArray, bets: FloatArray, *, alpha: float, anytime: bool) -> float:
+    """The smallest mean that betting on larger values has not made rich by 2 / alpha."""
+
+    def refuted(mean: float) -> bool:
+        stake = np.minimum(bets, 0.5 / mean)
+        wealth = np.log1p(stake * (values - mean))
+        best = wealth.cumsum().max() if anytime else wealth.sum()
+        return float(best) >= np.log(2 / alpha)
+
+    low, high = 0.0, 1.0
+    if refuted(1.0):  # cannot happen for values in [0, 1]; kept for bisection's premise
+        return 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if refuted(middle) else (low, middle)
+    return low
+
+
+def bernstein_path(values: FloatArray, *, alpha: float) -> FloatArray:
+    """Lower bounds, one after each row, for the mean of `values` (n,) >= 0 of unknown maximum.
+
+    All of them hold at once with probability 1 - `alpha`. The values are importance-weighted
+    rewards in order of arrival, whose mean is at most one; a single huge one does no harm.
+
+    Source: Waudby-Smith, Wu, Ramdas, Karampatziakis and Mineiro (2022), "Anytime-valid off-policy
+    inference for contextual bandits", predictable plug-in empirical Bernstein.
+    """
+    if not (values >= 0).all():
+        raise DataError(f"wanted non-negative terms, saw {values.min()!r}")
+    t = np.arange(1, len(values) + 1, dtype=np.float64)
+    mean, variance = _predictable_moments(values, cap=1.0)
+    log = np.log(1 / alpha)
+    bets = np.minimum(np.sqrt(2 * log / (variance * t * np.log1p(t))), 0.5)
+    penalty = ((values - mean) ** 2 * (-np.log1p(-bets) - bets)).cumsum()
+    bounds = ((bets * values).cumsum() - log - penalty) / bets.cumsum()
+    return np.maximum.accumulate(np.maximum(bounds, 0.0))
+
+
+def bernstein_sequence(
+    weights: FloatArray, rewards: FloatArray, *, level: float = 0.95
+) -> Estimate:
+    """Anytime-valid interval for a policy's value with weights of unknown maximum.
+
+    `weights` and `rewards` (n,) in order of arrival, rewards in [0, 1]. The lower end is
+    `bernstein_path` of w r, the upper end one minus that of w (1 - r), at half the error each.
+    Needs no bound on the weights and allows peeking; it is wide, which is the price.
+
+    Source: as `bernstein_path`.
+    """
+    n = len(weights)
+    if n < 1:
+        return unknown(n=n, level=level, method="empirical Bernstein sequence")
+    if not ((rewards >= 0) & (rewards <= 1)).all():
+        raise DataError(f"wanted rewards in [0, 1], saw {rewards.min()!r} to {rewards.max()!r}")
+    alpha = (1 - level) / 2
+    return _estimate(
+        rewards,
+        float(bernstein_path(weights * rewards, alpha=alpha)[-1]),
+        1 - float(bernstein_path(weights * (1 - rewards), alpha=alpha)[-1]),
+        level=level,
+        method="empirical Bernstein sequence",
+        effective_n=kish(weights),
+        value=float(np.clip((weights * rewards).mean(), 0, 1)),
+    )

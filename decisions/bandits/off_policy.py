@@ -1,0 +1,256 @@
+"""Candidate against champion on one log: estimates, paired differences, checks, or a refusal."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from decisions.bandits.estimators import (
+    Terms,
+    clipped_ips,
+    dm,
+    dr,
+    dr_os,
+    importance_weights,
+    ips,
+    loss_form_ips,
+    sndr,
+    snips,
+    switch_dr,
+)
+from decisions.bandits.intervals import Clusters, normal
+from decisions.bandits.support import Labels, Support, SupportRule, refusal, support
+from decisions.errors import DataError
+from decisions.evaluation import Estimate, Evaluation, unknown
+from decisions.policy import BoolArray, FloatArray, IntArray, pick
+
+_SMALLEST_SEGMENT = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedDecisions:
+    """What off-policy evaluation reads of n decisions over k actions.
+
+    `q` holds predicted rewards (n, k) of a model that has not seen the row (cross-fitted); without
+    it only IPS, its forms and SNIPS are computed. `logged` holds the logging policy's own
+    probabilities, where they were kept. Rows of one cluster (card, customer, hour) are dependent.
+    In each of `groups` the mean weight is tested; in each of `segments` the candidate must not
+    lose. `delay_factor` (n,) corrects for outcomes still unknown (`delay.censoring_factor`): it
+    is 0 where the outcome is unknown, and such a row's reward is not read.
+    """
+
+    eligible: BoolArray  # (n, k)
+    action: IntArray  # (n,)
+    propensity: FloatArray  # (n,), the marginal probability of `action`
+    reward: FloatArray  # (n,)
+    q: FloatArray | None = None  # (n, k)
+    logged: FloatArray | None = None  # (n, k)
+    clusters: Clusters | None = None  # (n,)
+    groups: Mapping[str, Labels] = field(default_factory=dict[str, Labels])
+    segments: Mapping[str, Labels] = field(default_factory=dict[str, Labels])
+    delay_factor: FloatArray | None = None  # (n,)
+
+
+def weights_of(log: LoggedDecisions, probabilities: FloatArray) -> FloatArray:
+    """Importance weights (n,) of a policy with `probabilities` (n, k), delay left aside.
+
+    Raises:
+        DataError: shapes disagree, rows are no distributions, or a propensity is impossible.
+    """
+    if probabilities.shape != log.eligible.shape or len(log.action) != len(log.eligible):
+        raise DataError(
+            f"probabilities {probabilities.shape} and {len(log.action)} actions for eligible sets"
+            f" {log.eligible.shape}; wanted one row a decision, one column an action"
+        )
+    total = probabilities.sum(axis=1)
+    wrong = ~(np.abs(total - 1) <= 1e-9) | ~(probabilities >= 0).all(axis=1)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise DataError(
+            f"probabilities of row {row} sum to {total[row]!r}, wanted a distribution"
+            f" ({int(wrong.sum())} such rows)"
+        )
+    return importance_weights(probabilities, log.action, log.propensity)
+
+
+def terms_of(
+    log: LoggedDecisions,
+    probabilities: FloatArray,
+    *,
+    clip: float = 10.0,
+    tau: float = 10.0,
+    lam: float = 10.0,
+) -> dict[str, Terms]:
+    """Every estimator's terms for a policy with `probabilities` (n, k), by the estimator's name.
+
+    `clip`, `tau` and `lam` are the parameters of clipped IPS, Switch-DR and DRos; `slope.tune`
+    finds them from the data.
+    """
+    weights = weights_of(log, probabilities)
+    reward = log.reward
+    if log.delay_factor is not None:
+        weights = weights * log.delay_factor
+        reward = np.where(log.delay_factor > 0, reward, 0.0)
+    found = {
+        "IPS": ips(weights, reward),
+        "loss-form IPS": loss_form_ips(weights, reward),
+        "clipped IPS": clipped_ips(weights, reward, limit=clip),
+        "SNIPS": snips(weights, reward),
+    }
+    if log.q is None:
+        return found
+    q_chosen = pick(log.q, log.action)
+    q_policy = np.where(probabilities > 0, probabilities * log.q, 0.0).sum(axis=1)
+    given = (weights, reward, q_chosen, q_policy)
+    return found | {
+        "DM": dm(q_policy),
+        "DR": dr(*given),
+        "SNDR": sndr(*given),
+        "Switch-DR": switch_dr(*given, tau=tau),
+        "DRos": dr_os(*given, lam=lam),
+    }
+
+
+def evaluate_pair(
+    log: LoggedDecisions,
+    *,
+    candidate: FloatArray,
+    champion: FloatArray,
+    baselines: Mapping[str, FloatArray] | None = None,
+    primary: str | None = None,
+    rule: SupportRule | None = None,
+    level: float = 0.95,
+) -> Evaluation:
+    """What replacing `champion` by `candidate` (both probabilities (n, k)) would have changed.
+
+    The difference is paired: the same rows, the same q, and one term a row, with the variance
+    between clusters. The `primary` estimator (DR, or SNIPS without q) gives candidate, champion
+    and difference; `estimates` holds "candidate NAME", "champion NAME" and "difference NAME" of
+    all of them, "logged" (the log's own mean reward) and each of `baselines`.
+
+    `checks` (what a gate may limit):
+        ess, ess_share: the candidate's effective sample size, and over n; champion_ess_share.
+        support_violation: mass on actions that could not be logged, the larger of the two.
+        mean_weight_z: standard errors of the mean weight from one, the farther of the two.
+        worst_group_z, group_z_limit: the same by group (control variates), and what the worst
+            group reaches by chance with probability 0.0027.
+        max_weight, rare_mass: of the candidate; see `Support`.
+        churn_tv: mean total variation distance between the two policies, 0 to 1.
+        worst_segment_loss: the loss that is certain in the worst segment, in units of reward:
+            minus the upper end of its paired difference, at a level for all segments at once;
+            negative or zero where no segment surely loses.
+        unresolved_share: of rows, where `delay_factor` is given.
+
+    An evaluation that the log does not support carries a refusal and knows no value.
+    """
+    policies = {"candidate": candidate, "champion": champion}
+    supports = {name: _support(log, policy) for name, policy in policies.items()}
+    checks = _checks(log, supports, candidate=candidate, champion=champion)
+    reasons = [f"{name}: {why}" for name, s in supports.items() if (why := refusal(s, rule))]
+    n = len(log.action)
+    if reasons:
+        nothing = unknown(n=n, level=level)
+        return Evaluation(
+            candidate=nothing,
+            champion=nothing,
+            difference=nothing,
+            checks=checks,
+            refusal="; ".join(reasons),
+        )
+
+    def interval(terms: Terms) -> Estimate:
+        found = normal(
+            terms.rows, clusters=log.clusters, level=level, effective_n=terms.effective_n
+        )
+        return replace(found, method=f"{terms.method}, {found.method}")
+
+    new, old = terms_of(log, candidate), terms_of(log, champion)
+    first = primary or ("SNIPS" if log.q is None else "DR")
+    estimates = {f"candidate {name}": interval(terms) for name, terms in new.items()}
+    estimates |= {f"champion {name}": interval(terms) for name, terms in old.items()}
+    estimates |= {f"difference {name}": interval(new[name].minus(old[name])) for name in new}
+    if log.delay_factor is None:
+        on_policy = Terms(rows=log.reward, method="on-policy mean", effective_n=float(n))
+        estimates["logged"] = interval(on_policy)
+    for name, policy in (baselines or {}).items():
+        supported = refusal(_support(log, policy), rule) is None
+        estimates[name] = (
+            interval(terms_of(log, policy)[first]) if supported else unknown(n=n, level=level)
+        )
+    difference = new[first].minus(old[first])
+    if log.segments:
+        checks["worst_segment_loss"] = worst_segment_loss(
+            difference.rows, log.segments, clusters=log.clusters, level=level
+        )
+    return Evaluation(
+        candidate=estimates[f"candidate {first}"],
+        champion=estimates[f"champion {first}"],
+        difference=estimates[f"difference {first}"],
+        estimates=estimates,
+        checks=checks,
+    )
+
+
+def worst_segment_loss(
+    difference: FloatArray,
+    segments: Mapping[str, Labels],
+    *,
+    clusters: Clusters | None = None,
+    level: float = 0.95,
+) -> float:
+    """The largest certain loss of any segment: minus the upper end of its mean `difference` (n,).
+
+    Bonferroni over all segments of at least 100 rows; minus infinity where there is none.
+    """
+    masks = [
+        labels == label
+        for labels in segments.values()
+        for label, count in zip(*np.unique(labels, return_counts=True), strict=True)
+        if count >= _SMALLEST_SEGMENT
+    ]
+    if not masks:
+        return -float("inf")
+    each = 1 - (1 - level) / len(masks)
+    return max(
+        -normal(
+            difference[mask], clusters=None if clusters is None else clusters[mask], level=each
+        ).upper
+        for mask in masks
+    )
+
+
+def _support(log: LoggedDecisions, probabilities: FloatArray) -> Support:
+    return support(
+        weights_of(log, probabilities),
+        probabilities,
+        propensity=log.propensity,
+        eligible=log.eligible,
+        logged=log.logged,
+        groups=log.groups,
+    )
+
+
+def _checks(
+    log: LoggedDecisions,
+    supports: Mapping[str, Support],
+    *,
+    candidate: FloatArray,
+    champion: FloatArray,
+) -> dict[str, float]:
+    new, old = supports["candidate"], supports["champion"]
+    churn = np.abs(candidate - champion).sum(axis=1) / 2
+    checks = {
+        "ess": new.effective_n,
+        "ess_share": new.effective_share,
+        "champion_ess_share": old.effective_share,
+        "support_violation": max(new.violation, old.violation),
+        "mean_weight_z": max(new.mean_weight_z, old.mean_weight_z, key=abs),
+        "worst_group_z": max(new.worst_group_z, old.worst_group_z, key=abs),
+        "group_z_limit": new.group_z_limit(),
+        "max_weight": new.max_weight,
+        "rare_mass": new.rare_mass,
+        "churn_tv": float(churn.mean()) if len(churn) else float("nan"),
+    }
+    if log.delay_factor is not None:
+        checks["unresolved_share"] = float((log.delay_factor <= 0).mean())
+    return checks

@@ -1,0 +1,161 @@
+"""Whether logs can answer at all: what must be known of the weights before any value is shown."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from decisions.policy import BoolArray, FloatArray
+
+Labels = npt.NDArray[np.generic]
+RARE = 0.001  # a propensity below this is hardly support
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupportRule:
+    """When evidence is refused: see `refusal`."""
+
+    effective_n: float = 100.0
+    violation: float = 0.0  # share of the policy's mass
+    mean_weight_z: float = 3.0  # standard errors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Support:
+    """Diagnostics of one policy's weights on one log of n rows.
+
+    `mean_weight` is one in expectation, overall and in every group that the logging policy knew:
+    `mean_weight_z` is its distance from one in standard errors, and `group_z` that of the worst
+    group of each grouping, of which there are `groups` in all. `effective_n` is Kish's, and
+    `effective_share` that over n. `rare_mass` is the share of the policy's mass on actions logged
+    with a propensity below 0.001; `violation` its mass on actions that could not be logged.
+    """
+
+    n: int
+    mean_weight: float
+    mean_weight_z: float
+    effective_n: float
+    effective_share: float
+    max_weight: float
+    rare_mass: float
+    violation: float
+    groups: int = 0
+    group_z: dict[str, float] = field(default_factory=dict[str, float])
+
+    @property
+    def worst_group_z(self) -> float:
+        """The group statistic farthest from zero; 0 without groups."""
+        return max(self.group_z.values(), key=abs, default=0.0)
+
+    def group_z_limit(self, *, error: float = 0.0027) -> float:
+        """What the worst of all groups exceeds by chance with probability `error` (Sidak)."""
+        if self.groups < 1:
+            return float("inf")
+        single = 1 - (1 - error) ** (1 / self.groups)
+        return NormalDist().inv_cdf(1 - single / 2)
+
+
+def kish(weights: FloatArray) -> float:
+    """Effective sample size (sum w)^2 / sum w^2 of `weights` (n,); 0 where all are zero.
+
+    Source: Kish (1965), "Survey Sampling".
+    """
+    square = float(weights @ weights)
+    return float(weights.sum()) ** 2 / square if square > 0 else 0.0
+
+
+def mean_weight_z(weights: FloatArray) -> float:
+    """(mean w - 1) in standard errors; infinite where constant weights differ from one."""
+    n = len(weights)
+    if n < 2:
+        return float("nan")
+    return float(_z(np.array([n]), np.array([weights.mean()]), np.array([weights.var()]))[0])
+
+
+def group_means_z(weights: FloatArray, labels: Labels, *, smallest: int = 30) -> FloatArray:
+    """`mean_weight_z` of every group of `labels` (n,) with at least `smallest` rows."""
+    codes = np.unique(labels, return_inverse=True)[1].reshape(-1)
+    count = np.bincount(codes)
+    mean = np.bincount(codes, weights=weights) / count
+    variance = np.bincount(codes, weights=(weights - mean[codes]) ** 2) / count
+    kept = count >= smallest
+    return _z(count[kept], mean[kept], variance[kept])
+
+
+def _z(count: npt.NDArray[np.int64], mean: FloatArray, variance: FloatArray) -> FloatArray:
+    """Distances of means from one; a difference of rounding size is none."""
+    off = np.where(np.abs(mean - 1) < 1e-9, 0.0, mean - 1)
+    error = np.sqrt(variance / np.maximum(count - 1, 1))
+    infinite = np.where(off == 0, 0.0, np.sign(off) * np.inf)
+    return np.where(error > 1e-12, off / np.maximum(error, 1e-12), infinite)
+
+
+def support(
+    weights: FloatArray,
+    probabilities: FloatArray,
+    *,
+    propensity: FloatArray,
+    eligible: BoolArray,
+    logged: FloatArray | None = None,
+    groups: Mapping[str, Labels] | None = None,
+) -> Support:
+    """The diagnostics of a policy with `probabilities` (n, k) on a log.
+
+    Args:
+        weights: probability of the logged action over its `propensity`, both (n,).
+        probabilities: of the policy to be judged, (n, k).
+        propensity: of the logged actions, (n,).
+        eligible: what could be chosen, (n, k).
+        logged: the logging policy's own probabilities (n, k), if they were kept; without them
+            only ineligible actions count as impossible, and `rare_mass` is estimated by
+            weighting.
+        groups: labels (n,) by name (generation, slice, merchant): in each group the mean weight
+            is one in expectation. The number of eligible actions is always among them.
+    """
+    n = len(weights)
+    if logged is None:
+        impossible = np.where(eligible, 0.0, probabilities)
+        rare = float((weights * (propensity < RARE)).mean()) if n else float("nan")
+    else:
+        impossible = np.where(eligible & (logged > 0), 0.0, probabilities)
+        unlikely = np.where(logged < RARE, probabilities, 0.0)
+        rare = float(unlikely.sum(axis=1).mean()) if n else float("nan")
+    grouped = {"eligible actions": eligible.sum(axis=1), **(groups or {})}
+    statistics = {name: group_means_z(weights, labels) for name, labels in grouped.items()}
+    return Support(
+        n=n,
+        mean_weight=float(weights.mean()) if n else float("nan"),
+        mean_weight_z=mean_weight_z(weights),
+        effective_n=kish(weights),
+        effective_share=kish(weights) / n if n else 0.0,
+        max_weight=float(weights.max()) if n else float("nan"),
+        rare_mass=rare,
+        violation=float(impossible.sum(axis=1).mean()) if n else 0.0,
+        groups=sum(len(z) for z in statistics.values()),
+        group_z={name: float(z[np.abs(z).argmax()]) for name, z in statistics.items() if len(z)},
+    )
+
+
+def refusal(found: Support, rule: SupportRule | None = None) -> str | None:
+    """Why the log cannot answer, beginning with "unsupported", or None where it can."""
+    rule = rule or SupportRule()
+    if found.violation > rule.violation:
+        return (
+            f"unsupported: {found.violation:.3g} of the policy's mass lies on actions that could"
+            f" not be logged, at most {rule.violation:g} is allowed: log with exploration over"
+            " every eligible action"
+        )
+    if found.effective_n < rule.effective_n:
+        return (
+            f"unsupported: effective sample size {found.effective_n:.1f} of {found.n} rows, wanted"
+            f" {rule.effective_n:g}: collect more rows, or judge a policy nearer the logging one"
+        )
+    if not abs(found.mean_weight_z) <= rule.mean_weight_z:
+        return (
+            f"unsupported: mean weight {found.mean_weight:.4f} is {found.mean_weight_z:+.1f}"
+            f" standard errors from one, at most {rule.mean_weight_z:g} are allowed: propensities"
+            " were logged wrongly, or actions are missing from the log"
+        )
+    return None
