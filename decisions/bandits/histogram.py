@@ -52,7 +52,7 @@ class HistogramOracle:
     negative: float = 1.0
 
     def __post_init__(self) -> None:
-        """Raises DataError where a node points outside its table or back: no walk may go astray."""
+        """Raises DataError where a node points outside its table, or back up a tree."""
         size = len(self.value)
         columns = len(self.features.columns) + self.features.flags.shape[1]
         own, inner = np.arange(size), self.left > 0

@@ -1,7 +1,7 @@
 """Policies as files in native formats and back: JSON, LightGBM's text, and plain arrays.
 
 No pickle and no format that can name code. scikit-learn's models are kept as our own arrays
-(`logistic`, `histogram`) rather than by skops: they then give the same bits under any version of
+(`linear`, `histogram`) rather than by skops: they then give the same bits under any version of
 scikit-learn, and there is nothing to trust but numbers, all of which are checked.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from decisions.bandits.histogram import HistogramOracle
-from decisions.bandits.logistic import LogisticOracle
+from decisions.bandits.linear import LinearOracle, Scaling
 from decisions.bandits.oracles import ConstantOracle, Ensemble, LightGBMOracle
 from decisions.bandits.policies import (
     Bagging,
@@ -53,11 +53,12 @@ KINDS: tuple[type[Any], ...] = (
     Greedy,
     HistogramOracle,
     LightGBMOracle,
-    LogisticOracle,
+    LinearOracle,
     OraclePolicy,
     PairFeatures,
     RegCBElimination,
     RegCBOptimistic,
+    Scaling,
     Softmax,
     Split,
     SquareCB,

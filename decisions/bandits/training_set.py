@@ -147,6 +147,13 @@ def chosen_pairs(data: TrainingSet, features: PairFeatures) -> FloatArray:
     Raises:
         DataError: an action is unknown, or lengths differ.
     """
+    check_actions(data, features)
+    context = context_matrix(data.context, features)
+    return pair_matrix(context, np.arange(len(context)), data.action, features.flags)
+
+
+def check_actions(data: TrainingSet, features: PairFeatures) -> None:
+    """Raises DataError where an action is unknown, or lengths differ."""
     n, k = data.context.height, len(features.flags)
     if len(data.action) != n or len(data.reward) != n:
         raise DataError(f"{n} contexts, {len(data.action)} actions, {len(data.reward)} rewards")
@@ -154,9 +161,6 @@ def chosen_pairs(data: TrainingSet, features: PairFeatures) -> FloatArray:
     if len(unknown):
         row = int(unknown[0])
         raise DataError(f"action {data.action[row]} in row {row} is not one of 0..{k - 1}")
-    return pair_matrix(
-        context_matrix(data.context, features), np.arange(n), data.action, features.flags
-    )
 
 
 def importance_weights(
