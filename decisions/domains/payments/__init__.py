@@ -1,1 +1,51 @@
 """Payments: which interventions to apply to an attempt, learned from logged authorisations."""
+
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+
+from decisions.bandits.oracles import LightGBMConfig
+from decisions.bandits.policies import FastCB, SquareCB, Uniform
+from decisions.domain import Domain
+from decisions.domains.payments.actions import ACTIONS, eligible
+from decisions.domains.payments.evaluation import GATE, evaluate
+from decisions.domains.payments.features import observe
+from decisions.domains.payments.simulator import UNITS, Environment
+from decisions.domains.payments.training import Recipe, dump, load
+from decisions.domains.payments.world import SimulatedWorld
+
+WORLD = SimulatedWorld(environment=Environment(seed=2024))
+ORACLE = LightGBMConfig(trees=150, leaves=31, learning_rate=0.06)
+
+
+def sample(n: int, rng: np.random.Generator) -> pl.DataFrame:
+    """`n` attempts of random days, as the simulator makes them."""
+    day = int(rng.integers(20_000))
+    ranks = np.sort(rng.choice(max(n, 1) * 4, size=n, replace=False)).astype(np.int64)
+    return WORLD.environment.arrivals(day, ranks, per_day=max(n, 1) * 4).select(list(UNITS))
+
+
+DOMAIN = Domain(
+    name="payments",
+    title="Payments: authorisation by composed interventions",
+    reward="authorised share of attempts",
+    units=UNITS,
+    sample=sample,
+    actions=ACTIONS,
+    baseline=Uniform(),
+    observe=observe,
+    eligible=eligible,
+    candidates={
+        "squarecb": Recipe(rule=SquareCB(300.0), explore_share=0.5, average=2, oracle=ORACLE),
+        "fastcb": Recipe(rule=FastCB(100.0), explore_share=0.5, average=2, oracle=ORACLE),
+    },
+    evaluate=evaluate,
+    gate=GATE,
+    dump=dump,
+    load=load,
+    maturity=timedelta(days=1),
+    holdout=timedelta(days=1),
+    window=timedelta(days=14),
+    world=WORLD,
+)

@@ -25,7 +25,7 @@ from decisions.bandits.training_set import (
 )
 from decisions.domains.payments.actions import DO_NOTHING, FLAG_MATRIX, eligible
 from decisions.domains.payments.calibration import fit_of
-from decisions.domains.payments.features import CATEGORIES, CODES, NUMERIC, Encoder, observe
+from decisions.domains.payments.features import CODES, NUMERIC, Encoder, observe
 from decisions.domains.payments.simulator import (
     Environment,
     authorised,
@@ -126,11 +126,11 @@ class Days:
     def encoder(self) -> Encoder:
         """Codes of every merchant and issuer there is; rates are not used here."""
         e = self.environment
-        levels = {
-            "merchant": tuple(f"m{i}" for i in range(e.merchants + e.entries)),
-            "issuer": tuple(f"i{i}" for i in range(e.issuers)),
-        }
-        rates = {name: (0.0,) * len(levels[name]) for name in CATEGORIES}
+        levels = (
+            tuple(f"m{i}" for i in range(e.merchants + e.entries)),
+            tuple(f"i{i}" for i in range(e.issuers)),
+        )
+        rates = tuple((0.0,) * len(names) for names in levels)
         return Encoder(levels=levels, rates=rates, prior=0.0)
 
     @cached_property

@@ -1,14 +1,14 @@
 """From a payment attempt to what a model reads: plain context, then codes and target encodings."""
 
-import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
+from decisions.bandits.oracles import RegressionOracle
 from decisions.errors import DataError
-from decisions.policy import BoolArray, Draw, FinitePolicy, FloatArray, IntArray
-from decisions.seeds import RowKeys
+from decisions.policy import BoolArray, FloatArray, IntArray
 
 CATEGORIES = ("merchant", "issuer")
 PRIOR_STRENGTH = 50.0
@@ -51,55 +51,45 @@ def _shrunk(successes: IntArray, count: IntArray, prior: float | FloatArray) -> 
 class Encoder:
     """Codes and authorisation rates of merchants and issuers, from one training window.
 
-    `levels` and `rates` are by column of CATEGORIES, aligned; a name never seen gets code -1
-    (missing, to a tree) and the window's overall rate `prior`.
+    `levels` and `rates` hold one entry for each of CATEGORIES, aligned; a name never seen gets
+    code -1 (missing, to a tree) and the window's overall rate `prior`.
     """
 
-    levels: dict[str, tuple[str, ...]]
-    rates: dict[str, tuple[float, ...]]
+    levels: tuple[tuple[str, ...], ...]
+    rates: tuple[tuple[float, ...], ...]
     prior: float
 
     def encode(self, context: pl.DataFrame) -> pl.DataFrame:
-        """NUMERIC, CODES and RATES of `context`, and its `card`, row by row."""
-        codes = {name: self.codes(context, name) for name in CATEGORIES}
-        rates = {name: np.array([*self.rates[name], self.prior]) for name in CATEGORIES}
-        return _encoded(context, codes, {name: rates[name][codes[name]] for name in CATEGORIES})
+        """NUMERIC, CODES and RATES of `context`, row by row."""
+        codes = [self.codes(context, column) for column in range(len(CATEGORIES))]
+        rates = [
+            np.array([*rates, self.prior])[code]
+            for rates, code in zip(self.rates, codes, strict=True)
+        ]
+        return _encoded(context, codes, rates)
 
-    def codes(self, context: pl.DataFrame, name: str) -> IntArray:
-        """The code of each row in one column of CATEGORIES, -1 where never seen, (n,)."""
-        levels = self.levels[name]
-        codes = np.arange(len(levels), dtype=np.int64)
+    def codes(self, context: pl.DataFrame, column: int) -> IntArray:
+        """The code of each row in one of CATEGORIES, -1 where never seen, (n,)."""
+        levels = self.levels[column]
         return (
-            context[name]
-            .replace_strict(pl.Series(levels, dtype=pl.String), codes, default=-1)
-            .cast(pl.Int64)
+            context[CATEGORIES[column]]
+            .replace_strict(
+                pl.Series(levels, dtype=pl.String),
+                np.arange(len(levels), dtype=np.int64),
+                default=-1,
+                return_dtype=pl.Int64,
+            )
             .to_numpy()
-        )
-
-    def to_json(self) -> bytes:
-        """The encoder as canonical JSON: equal encoders give equal bytes."""
-        values = {"levels": self.levels, "rates": self.rates, "prior": self.prior}
-        return json.dumps(values, sort_keys=True).encode()
-
-    @staticmethod
-    def from_json(content: bytes) -> "Encoder":
-        """The encoder that `to_json` wrote."""
-        values = json.loads(content)
-        return Encoder(
-            levels={name: tuple(values["levels"][name]) for name in CATEGORIES},
-            rates={name: tuple(values["rates"][name]) for name in CATEGORIES},
-            prior=float(values["prior"]),
         )
 
 
 def _encoded(
-    context: pl.DataFrame, codes: dict[str, IntArray], rates: dict[str, FloatArray]
+    context: pl.DataFrame, codes: Sequence[IntArray], rates: Sequence[FloatArray]
 ) -> pl.DataFrame:
     return context.select(
         *(pl.col(name).cast(pl.Float64) for name in NUMERIC),
-        *(pl.Series(f"{name}_code", codes[name]) for name in CATEGORIES),
-        *(pl.Series(f"{name}_rate", rates[name]) for name in CATEGORIES),
-        "card",
+        *(pl.Series(name, code) for name, code in zip(CODES, codes, strict=True)),
+        *(pl.Series(name, rate) for name, rate in zip(RATES, rates, strict=True)),
     )
 
 
@@ -119,39 +109,33 @@ def fit_encoder(context: pl.DataFrame, reward: FloatArray) -> tuple[Encoder, pl.
         raise DataError(f"{n} rows to encode; wanted at least one, with rewards of 0 or 1 only")
     success = reward.astype(np.int64)  # integers: sums do not depend on their order
     fold = np.arange(n) * FOLDS // n
-    levels = {name: tuple(context[name].unique().sort().to_list()) for name in CATEGORIES}
-    encoder = Encoder(levels=levels, rates=dict.fromkeys(CATEGORIES, ()), prior=0.0)
-    rates: dict[str, tuple[float, ...]] = {}
-    codes: dict[str, IntArray] = {}
-    outside: dict[str, FloatArray] = {}
+    levels = tuple(tuple(context[name].unique().sort().to_list()) for name in CATEGORIES)
     overall = float(success.sum() / n)
-    for name in CATEGORIES:
-        code, size = encoder.codes(context, name), len(levels[name])
+    encoder = Encoder(levels=levels, rates=((),) * len(CATEGORIES), prior=overall)
+    codes = [encoder.codes(context, column) for column in range(len(CATEGORIES))]
+    rates: list[tuple[float, ...]] = []
+    outside: list[FloatArray] = []
+    for names, code in zip(levels, codes, strict=True):
+        size = len(names)
         cell = fold * size + code
         wins, count = (
             np.bincount(cell, weights, FOLDS * size).reshape(FOLDS, size).astype(np.int64)
             for weights in (success, None)
         )
-        rates[name] = tuple(_shrunk(wins.sum(axis=0), count.sum(axis=0), overall).tolist())
-        left_wins, left = wins.sum(axis=0) - wins, count.sum(axis=0) - count
-        prior = (left_wins.sum(axis=1) / np.maximum(left.sum(axis=1), 1))[:, None]
-        outside[name] = _shrunk(left_wins, left, prior)[fold, code]
-        codes[name] = code
-    fitted = Encoder(levels=levels, rates=rates, prior=overall)
-    return fitted, _encoded(context, codes, outside)
+        rates.append(tuple(_shrunk(wins.sum(axis=0), count.sum(axis=0), overall).tolist()))
+        other_wins, others = wins.sum(axis=0) - wins, count.sum(axis=0) - count
+        prior = (other_wins.sum(axis=1) / np.maximum(others.sum(axis=1), 1))[:, None]
+        outside.append(_shrunk(other_wins, others, prior)[fold, code])
+    return replace(encoder, rates=tuple(rates)), _encoded(context, codes, outside)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodedPolicy:
-    """A policy that reads codes and rates, with the encoder of its own training window."""
+class EncodedOracle:
+    """An oracle that reads codes and rates, with the encoder of its own training window."""
 
     encoder: Encoder
-    policy: FinitePolicy
+    oracle: RegressionOracle
 
-    def probabilities(self, context: pl.DataFrame, eligible: BoolArray) -> FloatArray:
-        """See FinitePolicy."""
-        return self.policy.probabilities(self.encoder.encode(context), eligible)
-
-    def act(self, context: pl.DataFrame, eligible: BoolArray, keys: RowKeys) -> Draw:
-        """See Policy."""
-        return self.policy.act(self.encoder.encode(context), eligible, keys)
+    def predict(self, context: pl.DataFrame, eligible: BoolArray) -> FloatArray:
+        """Expected rewards from plain context, (n, 24); see RegressionOracle."""
+        return self.oracle.predict(self.encoder.encode(context), eligible)

@@ -25,7 +25,7 @@ UNITS = pl.Schema(
         "hour": pl.Int64(),  # UTC, 0 to 23
         "risk": pl.Float64(),  # the risk engine's standardised score, higher is riskier
         "attempt_no": pl.Int64(),
-        "retry_of": pl.String(),  # reference of the attempt that this one repeats, or null
+        "parent_id": pl.Int64(),  # the declined decision that this attempt repeats, or null
         "sca_supported": pl.Boolean(),  # by the issuer
         "token_enabled": pl.Boolean(),  # for the merchant
         "format_supported": pl.Boolean(),  # by the issuer
@@ -177,7 +177,7 @@ class Environment:
                 ),
                 currency=pl.lit("EUR"),
                 attempt_no=pl.lit(1, pl.Int64()),
-                retry_of=pl.lit(None, pl.String()),
+                parent_id=pl.lit(None, pl.Int64()),
             )
             .select("reference", "observed_at", *UNITS)
         )

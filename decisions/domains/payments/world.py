@@ -35,7 +35,7 @@ def late_days(delay: Delay, rewards: FloatArray, uniforms: FloatArray) -> FloatA
 
 @dataclass(frozen=True, kw_only=True)
 class Retries:
-    """A declined first attempt may be repeated once, an interval of arrivals later.
+    """A declined first attempt may be repeated once, whole intervals of arrivals later.
 
     `soft_share` of declines, on average over issuers, allow it, and `probability` of those do.
     """
@@ -56,8 +56,9 @@ class SimulatedWorld:
     def arrivals(self, start: datetime, end: datetime, settled: pl.DataFrame) -> pl.DataFrame:
         """First attempts in [start, end), and retries of the declined ones in `settled`.
 
-        A retry comes as long after its parent as the interval lasts, so each decline is met by
-        exactly one interval. It is a unit of its own: `attempt_no` 2, `retry_of` its parent.
+        A retry comes whole intervals after its parent; each decision is in the history of one
+        interval only, so it is repeated once at most. It is a unit of its own: `attempt_no` 2,
+        `parent_id` the declined decision, the same card.
         """
         days = range((start - EPOCH) // DAY, -((EPOCH - end) // DAY))
         ranks = np.arange(self.per_day, dtype=np.int64)
@@ -82,14 +83,14 @@ class SimulatedWorld:
         u = keys.uniforms("payments", "retry", columns=2)
         soft = u[:, 0] < self.retries.soft_share * self.environment.soft_factor[issuer]
         again = soft & (u[:, 1] < self.retries.probability)
-        last = end - timedelta(microseconds=1)
+        behind = -((pl.col("observed_at") - start) // (end - start))
         return (
             declined.filter(pl.Series(again))
             .with_columns(
-                retry_of=pl.col("reference"),
+                parent_id=pl.col("decision_id"),
                 reference=pl.col("reference") + "-2",
                 attempt_no=pl.lit(2, pl.Int64()),
-                observed_at=(pl.col("observed_at") + (end - start)).clip(start, last),
+                observed_at=pl.col("observed_at") + behind * (end - start),
             )
             .with_columns(hour=pl.col("observed_at").dt.hour().cast(pl.Int64))
             .select(columns)

@@ -1,0 +1,179 @@
+"""A new payments policy from logged decisions: whose rows teach, how traffic is split."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+import numpy as np
+import polars as pl
+
+from decisions.bandits import serialisation
+from decisions.bandits.oracles import Ensemble, LightGBMConfig, fit_lightgbm
+from decisions.bandits.policies import (
+    BanditPolicy,
+    FixedAction,
+    Floor,
+    OraclePolicy,
+    Rule,
+    Split,
+)
+from decisions.bandits.training_set import TrainingSet, pair_features
+from decisions.domains.payments.actions import COUNT, DO_NOTHING, FLAG_MATRIX
+from decisions.domains.payments.features import (
+    CODES,
+    NUMERIC,
+    RATES,
+    EncodedOracle,
+    Encoder,
+    fit_encoder,
+    observe,
+)
+from decisions.errors import DataError
+from decisions.policy import BoolArray, IntArray, Policy
+
+
+def settled(history: pl.LazyFrame) -> pl.DataFrame:
+    """The decisions of `history` whose outcome was known, in the order of their ids.
+
+    Raises:
+        DataError: there is none.
+    """
+    rows = history.filter(pl.col("reward").is_not_null()).sort("decision_id").collect()
+    if rows.is_empty():
+        raise DataError(
+            "no decision of the window has a known outcome: train later, or look further back"
+        )
+    return rows
+
+
+def context_of(rows: pl.DataFrame) -> pl.DataFrame:
+    """The context of each row of a history frame, as `observe` gives it."""
+    return rows.lazy().pipe(observe).collect()
+
+
+def logged_actions(rows: pl.DataFrame) -> IntArray:
+    """The action each row of a history frame got, (n,).
+
+    Raises:
+        DataError: an action is not one of the 24; its row is named.
+    """
+    action = rows["action"].list.first().cast(pl.Int64).to_numpy()
+    unknown = np.flatnonzero((action < 0) | (action >= COUNT))
+    if len(unknown):
+        row = int(unknown[0])
+        raise DataError(
+            f"decision {rows['decision_id'][row]} has action {action[row]}, wanted 0 to"
+            f" {COUNT - 1} ({len(unknown)} such rows)"
+        )
+    return action
+
+
+def logged_eligible(rows: pl.DataFrame) -> BoolArray:
+    """The actions that were eligible when each row was decided, (n, 24).
+
+    Read from the log, not from today's rules, which may be of a later version.
+    """
+    sizes = rows["eligible"].list.len().to_numpy()
+    mask = np.zeros((rows.height, COUNT), dtype=np.bool_)
+    flat = rows["eligible"].explode(empty_as_null=False).to_numpy()
+    mask[np.repeat(np.arange(rows.height), sizes), flat] = True
+    return mask
+
+
+def fit_encoded(
+    data: TrainingSet, rng: np.random.Generator, *, config: LightGBMConfig | None = None
+) -> EncodedOracle:
+    """Boosted trees over codes, target encodings and flags, from plain contexts in order of time.
+
+    Raises:
+        DataError: see `fit_encoder` and `fit_lightgbm`.
+    """
+    encoder, context = fit_encoder(data.context, data.reward)
+    features = pair_features(
+        context, flags=FLAG_MATRIX, categorical=CODES, numeric=(*NUMERIC, *RATES)
+    )
+    fitted = fit_lightgbm(replace(data, context=context), rng, features=features, config=config)
+    return EncodedOracle(encoder=encoder, oracle=fitted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How one candidate is trained: a `Trainer`.
+
+    SPLIT mode: `explore_share` of the cards explore by `rule`, with at least `floor`/K on every
+    eligible action, and their rows alone teach; `control_share` of the cards get no intervention,
+    the yardstick that takes drift out of every series; the rest get the best predicted action.
+    FULL mode is `explore_share=1, control_share=0`. Predictions are the mean over the new model
+    and those of the last `average` - 1 champions, which damps swings from one to the next.
+    """
+
+    rule: Rule
+    explore_share: float
+    control_share: float = 0.01
+    floor: float = 0.1
+    average: int = 1
+    oracle: LightGBMConfig = field(default_factory=LightGBMConfig)
+
+    def __call__(
+        self, history: pl.LazyFrame, predecessors: Sequence[Policy], rng: np.random.Generator
+    ) -> Policy:
+        """A policy from the exploring rows of `history` whose outcome was known.
+
+        Raises:
+            DataError: no exploring row has a known outcome.
+        """
+        rows = settled(history.filter(pl.col("arm") == "explore"))
+        data = TrainingSet(
+            context=context_of(rows),
+            action=logged_actions(rows),
+            reward=rows["reward"].to_numpy(),
+        )
+        oracle = fit_encoded(data, rng, config=self.oracle)
+        earlier = [seen for policy in predecessors if (seen := newest_oracle(policy))]
+        members = (oracle, *earlier[: self.average - 1])
+        exploring = Floor(
+            policy=OraclePolicy(
+                oracle=Ensemble(members=members) if len(members) > 1 else oracle, rule=self.rule
+            ),
+            floor=self.floor,
+        )
+        if self.explore_share == 1.0 and self.control_share == 0.0:
+            return exploring
+        return Split(
+            explore=exploring,
+            explore_share=self.explore_share,
+            control=FixedAction(action=DO_NOTHING),
+            control_share=self.control_share,
+            cluster="card",
+        )
+
+
+def newest_oracle(policy: Policy) -> EncodedOracle | None:
+    """The oracle that a policy of `Recipe` was trained with itself; None for any other policy."""
+    part: object = policy
+    if isinstance(part, Split):
+        part = part.explore
+    if isinstance(part, Floor):
+        part = part.policy
+    if isinstance(part, OraclePolicy):
+        part = part.oracle
+    if isinstance(part, Ensemble):
+        part = part.members[0]
+    return part if isinstance(part, EncodedOracle) else None
+
+
+_KINDS = (Encoder, EncodedOracle)
+
+
+def dump(policy: Policy) -> dict[str, bytes]:
+    """A policy's files; its encoders are among them."""
+    return serialisation.dump(cast("BanditPolicy", policy), kinds=_KINDS)
+
+
+def load(files: dict[str, bytes]) -> Policy:
+    """The policy that `dump` wrote.
+
+    Raises:
+        ArtifactAltered: see `serialisation.load`.
+    """
+    return cast("Policy", serialisation.load(files, kinds=_KINDS))
