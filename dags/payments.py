@@ -1,0 +1,50 @@
+"""Airflow DAGs for payments: decide at midnight, settle a little later, a new generation at two.
+
+Triage notes
+------------
+A red run loses nothing: each step starts from what the database says is due, and the next run, or
+"clear" on the failed task, does what is missing.
+
+- **decide** red: `StoreError` means the database does not answer (it is retried for about a
+  minute; then start it and clear the task). `DataError` names the column that the arriving
+  transactions lack: see docs/transactions.md. Payments wait as pending units meanwhile.
+- **settle** red: as decide. Outcomes arrive with the next run.
+- **train** red for one candidate: the others are trained, none is judged, the champion stays.
+  Read the task's log, mend, clear the failed map index.
+- **judge** green without a promotion: look at the verdict's reasons. Hold means that the evidence
+  is too weak, reject that it is against. Nobody needs to act.
+- **`LeaseLost`**: another worker took the work over and its result stands. Clear the task.
+- **`ArtifactAltered`**: stored bytes differ from their digest. Do not clear: run `decisions audit
+  verify` first, and promote an older generation.
+- **publish** red: MLflow is away. Champion, verdicts and decisions are in SQL; clear the task when
+  MLflow answers.
+"""
+
+from typing import TYPE_CHECKING
+
+from spine import decide_dag, generation_dag, settle_dag
+
+if TYPE_CHECKING:
+    from decisions.domain import Domain
+
+
+def payments() -> "Domain":
+    """Payments over your own transactions where they are configured, else simulated ones."""
+    from decisions.domains.payments import DOMAIN
+    from decisions.settings import settings
+
+    source = settings().payments_transactions
+    if source is None:
+        return DOMAIN
+    from dataclasses import replace
+
+    from decisions.domains.payments.transactions import transactions
+
+    return replace(DOMAIN, world=transactions(source))
+
+
+NOTES = __doc__ or ""
+
+decide = decide_dag("payments", payments, schedule="0 0 * * *", doc=NOTES)
+settle = settle_dag("payments", payments, schedule="30 0 * * *", doc=NOTES)
+generation = generation_dag("payments", payments, schedule="0 2 * * *", doc=NOTES)

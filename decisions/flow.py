@@ -1,0 +1,648 @@
+"""The spine: the steps a DAG runs, for any domain. Each finds its own result when run twice."""
+
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache, partial
+from hashlib import sha256
+from importlib.metadata import version
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import polars as pl
+
+from decisions.actions import ActionSet
+from decisions.diagnostics.churn import greedy_churn, normalised_entropy, total_variation
+from decisions.domain import Domain, World
+from decisions.errors import DataError
+from decisions.evaluation import Evaluation, unknown
+from decisions.frames import (
+    DECISIONS,
+    OUTCOMES,
+    UTC_TIME,
+    conform,
+    decided,
+    decision_id,
+    month_bounds,
+)
+from decisions.gate import Verdict
+from decisions.judging import judge_together
+from decisions.policy import BoolArray, FinitePolicy, Policy
+from decisions.seeds import RowKeys, stream
+from decisions.store import artifacts, decision_log, generations, leases
+from decisions.store.database import Database
+from decisions.store.decision_log import Appended
+from decisions.store.generations import Generation
+from decisions.store.leases import Lease
+
+if TYPE_CHECKING:
+    from decisions.store.tracking import Record
+
+DAY = timedelta(days=1)
+LEASE_SECONDS = 600.0  # longer than any step; the retry of a killed worker takes over at once
+LOOKBACK = timedelta(days=7)
+PREDECESSORS = 4  # how many earlier champions a trainer is shown
+BATCH = 50_000  # decisions a transaction
+END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+@lru_cache
+def code_version() -> str:
+    """The package's version and the SHA-256 (first 12 digits) of its source."""
+    digest = sha256()
+    package = Path(__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        digest.update(str(path.relative_to(package)).encode() + path.read_bytes())
+    return f"{version('decisions')}+{digest.hexdigest()[:12]}"
+
+
+def _leased(db: Database, name: str, holder: str) -> AbstractContextManager[Lease]:
+    return leases.leased(db, name, holder=holder, seconds=LEASE_SECONDS)
+
+
+def begin(db: Database, domain: Domain, *, now: datetime, seed: int) -> None:
+    """Makes the baseline generation 0 and champion, so that an incumbent always exists."""
+    generations.begin(
+        db,
+        domain.name,
+        policy="baseline",
+        cutoff=now,
+        seed=seed,
+        config=_config(domain),
+        code_version=code_version(),
+        now=now,
+    )
+    begun = generations.generation(db, domain.name, 0).cutoff
+    if not _trained(db, domain, 0):
+        content = artifacts.pack(domain.dump(domain.baseline))
+        generations.record_artifact(db, domain.name, 0, content, rows=0, details={}, now=begun)
+    if db.read("promotion/champion", domain=domain.name).is_empty():
+        generations.promote(
+            db, domain.name, 0, by="begin", reason="the baseline comes first", now=begun
+        )
+
+
+def _trained(db: Database, domain: Domain, number: int) -> bool:
+    return number in db.read("generation/told", domain=domain.name)["number"].to_list()
+
+
+def planned_generations(db: Database, domain: Domain, cutoff: datetime) -> list[Generation]:
+    """The candidates of a cut-off, by number; generation 0 is none."""
+    return [
+        each
+        for each in generations.generations(db, domain.name)
+        if each.cutoff == cutoff and each.parent is not None
+    ]
+
+
+def champions(db: Database, domain: Domain, *, until: datetime) -> list[int]:
+    """Generations promoted up to `until`, each once, the latest promoted first."""
+    promoted = db.read("promotion/before", domain=domain.name, time=until)["number"]
+    return list(dict.fromkeys(promoted.to_list()))
+
+
+def _day(time: datetime) -> datetime:
+    return time.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _missing_days(
+    db: Database, domain: Domain, what: str, *, first: datetime, until: datetime
+) -> list[datetime]:
+    """Starts of the whole UTC days of [first, until) that no `what` batch of units covers."""
+    done = set(db.read("seal/batches", domain=domain.name, kind="unit")["batch"].to_list())
+    days = [_day(first) + DAY * i for i in range(max(0, (until - _day(first)) // DAY))]
+    return [day for day in days if _name(what, day) not in done]
+
+
+def due_days(db: Database, domain: Domain, *, until: datetime) -> list[datetime]:
+    """Starts of the days whose units should have arrived by `until` and did not, oldest first.
+
+    None lies before the domain began, or more than LOOKBACK before `until`: an older gap is
+    filled by runs for its own days.
+    """
+    begun = generations.generation(db, domain.name, 0).cutoff
+    return _missing_days(
+        db, domain, "arrive", first=max(_day(begun), _day(until) - LOOKBACK), until=until
+    )
+
+
+def unit_columns(frame: pl.DataFrame, domain: Domain) -> pl.DataFrame:
+    """`frame` with its `payload` decoded into the domain's unit columns.
+
+    A unit column that `frame` has already under the same name (a retry's `parent_id`, say) keeps
+    the value of `frame`.
+    """
+    fresh = [name for name in domain.units if name not in frame.columns]
+    payload = pl.col("payload").str.json_decode(pl.Struct(dict(domain.units)))
+    return frame.with_columns(payload).with_columns(
+        pl.col("payload").struct.field(name) for name in fresh
+    )
+
+
+def _payload(arrivals: pl.DataFrame, domain: Domain) -> pl.DataFrame:
+    """`reference`, `observed_at`, and the domain's unit columns as one JSON text."""
+    wanted = pl.Schema({"reference": pl.String(), "observed_at": UTC_TIME} | dict(domain.units))
+    return conform(arrivals, wanted, f"arrivals of {domain.name}").select(
+        "reference",
+        "observed_at",
+        pl.struct(list(domain.units)).struct.json_encode().alias("payload"),
+    )
+
+
+def history(
+    db: Database, domain: Domain, *, since: datetime, until: datetime, as_of: datetime
+) -> pl.DataFrame:
+    """Decisions taken in [since, until) with their units' columns and what was known at `as_of`.
+
+    `reward` and `reward_at` are null where no outcome was known then. Ordered by decision id.
+    """
+    stored = decision_log.history(db, domain.name, since=since, until=until, as_of=as_of)
+    return unit_columns(stored, domain).drop("payload")
+
+
+def _name(what: str, time: datetime) -> str:
+    return f"{what}/{time:%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
+def _world(domain: Domain) -> World:
+    if domain.world is None:
+        raise DataError(f"{domain.name} has no world: its decisions are taken elsewhere, ingest")
+    return domain.world
+
+
+def arrive(
+    db: Database, domain: Domain, *, start: datetime, end: datetime, holder: str
+) -> Appended:
+    """Stores the units observed in [start, end); those stored before are recognised."""
+    with _leased(db, f"{domain.name}/arrive", holder) as lease:
+        settled = history(db, domain, since=start - (end - start), until=start, as_of=start)
+        arrivals = _payload(_world(domain).arrivals(start, end, settled), domain)
+        units = decision_log.assign_units(db, domain.name, arrivals)
+        return decision_log.append(
+            db, domain.name, "unit", _name("arrive", start), units, now=end, lease=lease
+        )
+
+
+def decisions_for(
+    domain: Domain,
+    policy: Policy,
+    units: pl.DataFrame,
+    *,
+    seed: int,
+    generation: int,
+    now: datetime,
+) -> pl.DataFrame:
+    """The DECISIONS frame of `policy` for a UNITS frame; it depends on nothing else.
+
+    Neither the order nor the number of `units` changes a row: the draw of a row is counted by its
+    decision id. `units` may name the decision that each row follows up as `parent_id`.
+    """
+    columns = unit_columns(units, domain)
+    if "parent_id" not in columns.columns:
+        columns = columns.with_columns(pl.lit(None, dtype=pl.Int64()).alias("parent_id"))
+    keyed = columns.with_columns(pl.lit(0, dtype=pl.Int16()).alias("slot"))
+    ids = keyed.select(decision_id(pl.col("unit_id"), pl.col("slot"))).to_series()
+    context = domain.observe(keyed.select(list(domain.units)).lazy()).collect()
+    eligible = domain.eligible(context)
+    draw = policy.act(context, eligible, RowKeys(seed, ids.to_numpy()))
+    return decided(keyed, draw, eligible, generation=generation, now=now)
+
+
+def _with_parents(db: Database, domain: Domain, units: pl.DataFrame) -> pl.DataFrame:
+    """`units` with the `parent_id` of those that follow up another unit.
+
+    A domain says so with a unit column `retry_of`, the reference of the unit followed up.
+    """
+    if "retry_of" not in domain.units:
+        return units
+    retry_of = pl.col("payload").str.json_path_match("$.retry_of")
+    named = units.with_columns(retry_of.alias("retry_of"))
+    parents = db.read(
+        "unit/ids_of_references",
+        domain=domain.name,
+        reference_list=named["retry_of"].drop_nulls().unique().to_list(),
+    ).select(
+        pl.col("reference").alias("retry_of"),
+        decision_id(pl.col("unit_id"), pl.lit(0)).alias("parent_id"),
+    )
+    return named.join(parents, on="retry_of", how="left", maintain_order="left").drop("retry_of")
+
+
+def decide(db: Database, domain: Domain, *, now: datetime, holder: str) -> int:
+    """Decides every unit observed before `now` that has no decision; how many were stored.
+
+    The champion of that time acts. A decision that breaks a rule of `frames.decision_problems`
+    goes to quarantine and its unit stays pending.
+    """
+    with _leased(db, f"{domain.name}/decide", holder) as lease:
+        number = generations.champion_at(db, domain.name, now)
+        seed = generations.generation(db, domain.name, number).seed
+        policy = load_policy(db, domain, number)
+        pending = decision_log.pending(db, domain.name, now)
+        written = 0
+        for units in pending.iter_slices(BATCH):
+            related = _with_parents(db, domain, units)
+            made = decisions_for(domain, policy, related, seed=seed, generation=number, now=now)
+            batch = f"{_name('decide', now)}/{made['decision_id'][0]}"
+            written += decision_log.append(
+                db, domain.name, "decision", batch, made, now=now, lease=lease
+            ).written
+    return written
+
+
+def settle(db: Database, domain: Domain, *, as_of: datetime, holder: str) -> int:
+    """Stores the outcomes that became known up to `as_of`; how many were new."""
+    with _leased(db, f"{domain.name}/settle", holder) as lease:
+        unsettled = decision_log.unsettled(db, domain.name, as_of=as_of, maturity=domain.maturity)
+        outcomes = _world(domain).outcomes(unit_columns(unsettled, domain).drop("payload"), as_of)
+        return decision_log.append(
+            db,
+            domain.name,
+            "outcome",
+            _name("settle", as_of),
+            conform(outcomes, OUTCOMES, f"outcomes of {domain.name}"),
+            now=as_of,
+            lease=lease,
+        ).written
+
+
+def catch_up(db: Database, domain: Domain, *, until: datetime, holder: str) -> int:
+    """Lives through every day up to `until` that was not lived yet; how many decisions it took.
+
+    A day's units may follow up outcomes of the day before, so each day settles what is known at
+    its start, then receives its units, then decides them at its end. A scheduler may lose, merge
+    or double its events: what is due is read from the store.
+    """
+    taken = 0
+    for start in due_days(db, domain, until=until):
+        settle(db, domain, as_of=start, holder=holder)
+        arrive(db, domain, start=start, end=start + DAY, holder=holder)
+        taken += decide(db, domain, now=start + DAY, holder=holder)
+    return taken + decide(db, domain, now=until, holder=holder)
+
+
+def ingest_log(
+    db: Database, domain: Domain, *, start: datetime, end: datetime, holder: str
+) -> int:
+    """Stores the decisions that others took in [start, end), with outcomes; how many were new.
+
+    They are kept under generation 0, the domain's stand-in for whoever took them.
+
+    Raises:
+        DataError: the domain brings no log, or a decision names a unit that did not arrive.
+    """
+    if domain.logged is None:
+        raise DataError(f"{domain.name} brings no log: its decisions are taken here, decide")
+    log = domain.logged(start, end)
+    with _leased(db, f"{domain.name}/ingest", holder) as lease:
+        units = decision_log.assign_units(db, domain.name, _payload(log.arrivals, domain))
+        put = partial(decision_log.append, db, domain.name, now=end, lease=lease)
+        put("unit", _name("ingest", start), units)
+        ids = units.select("reference", "unit_id")
+        decisions = _identified(log.decisions, ids).with_columns(
+            decision_id(pl.col("unit_id"), pl.col("slot")).alias("decision_id")
+        )
+        taken = put(
+            "decision",
+            _name("ingest", start),
+            conform(decisions.drop("reference"), DECISIONS, f"log of {domain.name}"),
+        )
+        if "slot" not in log.outcomes.columns:
+            log_outcomes = log.outcomes.with_columns(pl.lit(0, dtype=pl.Int16()).alias("slot"))
+        else:
+            log_outcomes = log.outcomes
+        outcomes = _identified(log_outcomes, ids).select(
+            decision_id(pl.col("unit_id"), pl.col("slot")).alias("decision_id"),
+            "reward",
+            "observed_at",
+        )
+        put("outcome", _name("ingest", start), outcomes)
+    return taken.written
+
+
+def _identified(frame: pl.DataFrame, ids: pl.DataFrame) -> pl.DataFrame:
+    joined = frame.join(ids, on="reference", how="left", validate="m:1", maintain_order="left")
+    unknown_units = joined.filter(pl.col("unit_id").is_null())["reference"]
+    if len(unknown_units):
+        raise DataError(
+            f"{len(unknown_units)} logged rows name units that did not arrive, first"
+            f" {unknown_units.head(5).to_list()}: bring every unit in `arrivals`"
+        )
+    return joined
+
+
+def plan_generations(db: Database, domain: Domain, *, cutoff: datetime, seed: int) -> list[int]:
+    """Numbers of the candidates that `cutoff` trains; empty while there is no matured history.
+
+    Planned twice, a candidate keeps its number. Its parent is the champion at the cut-off.
+    """
+    planned = planned_generations(db, domain, cutoff)
+    if planned:
+        return [generation.number for generation in planned]
+    since, until = _training_span(domain, cutoff)
+    matured = db.read(
+        "decision/count",
+        domain=domain.name,
+        since=since,
+        until=until,
+        high=month_bounds(until)[1],
+    )
+    if matured["decisions"][0] == 0:
+        return []
+    return generations.plan(
+        db,
+        domain.name,
+        cutoff=cutoff,
+        policies=sorted(domain.candidates),
+        seed=seed,
+        config=_config(domain),
+        code_version=code_version(),
+        now=cutoff,
+    )
+
+
+def prepare(db: Database, domain: Domain, *, cutoff: datetime, seed: int, holder: str) -> None:
+    """What a cut-off needs before it is planned: a champion, and others' logs where they decide.
+
+    A logged domain ingests the days of its training window and holdout that it lacks.
+    """
+    if domain.logged is None:
+        begin(db, domain, now=cutoff, seed=seed)
+        return
+    first = _day(_training_span(domain, cutoff)[0])
+    begin(db, domain, now=first, seed=seed)
+    for start in _missing_days(db, domain, "ingest", first=first, until=cutoff):
+        ingest_log(db, domain, start=start, end=start + DAY, holder=holder)
+
+
+def _config(domain: Domain) -> dict[str, object]:
+    return {
+        "maturity_hours": domain.maturity / timedelta(hours=1),
+        "holdout_hours": domain.holdout / timedelta(hours=1),
+        "window_hours": domain.window / timedelta(hours=1),
+        "gate_margin": domain.gate.margin,
+    }
+
+
+def _training_span(domain: Domain, cutoff: datetime) -> tuple[datetime, datetime]:
+    until = cutoff - domain.maturity - domain.holdout
+    return until - domain.window, until
+
+
+def _held_out(db: Database, domain: Domain, cutoff: datetime) -> pl.DataFrame:
+    until = cutoff - domain.maturity
+    return history(db, domain, since=until - domain.holdout, until=until, as_of=cutoff)
+
+
+def load_policy(db: Database, domain: Domain, number: int) -> Policy:
+    """The policy of a generation, from its artefact.
+
+    Raises:
+        ArtifactAltered: the stored bytes do not have the recorded digest; no parser saw them.
+    """
+    return domain.load(artifacts.unpack(generations.artifact(db, domain.name, number)))
+
+
+def train_generation(db: Database, domain: Domain, number: int, *, holder: str) -> int:
+    """Trains a planned generation and stores its artefact; the number, also when it was there.
+
+    The trainer sees decisions of [cutoff - maturity - holdout - window, cutoff - maturity -
+    holdout) with outcomes as known at the cut-off, and earlier champions; nothing newer.
+    """
+    if _trained(db, domain, number):
+        return number
+    with _leased(db, f"{domain.name}/train/{number}", holder) as lease:
+        planned = generations.generation(db, domain.name, number)
+        since, until = _training_span(domain, planned.cutoff)
+        seen = history(db, domain, since=since, until=until, as_of=planned.cutoff)
+        predecessors = champions(db, domain, until=planned.cutoff)[:PREDECESSORS]
+        policy = domain.candidates[planned.policy](
+            seen.lazy(),
+            [load_policy(db, domain, each) for each in predecessors],
+            stream(planned.seed, domain.name, "train", planned.policy, planned.cutoff.isoformat()),
+        )
+        generations.record_artifact(
+            db,
+            domain.name,
+            number,
+            artifacts.pack(domain.dump(policy)),
+            rows=seen.height,
+            details={
+                "since": since.isoformat(),
+                "until": until.isoformat(),
+                "predecessors": predecessors,
+                "unresolved_share": _unresolved(seen),
+            },
+            lease=lease,
+            now=planned.cutoff,
+        )
+    return number
+
+
+def _unresolved(seen: pl.DataFrame) -> float:
+    return seen["reward"].null_count() / max(seen.height, 1)
+
+
+def evaluate_generation(db: Database, domain: Domain, number: int, *, holder: str) -> int:
+    """Compares a trained generation with its parent on the held-out history; the number.
+
+    Without any held-out decision the evaluation is a refusal, on which the gate holds.
+    """
+    if generations.evaluation(db, domain.name, number) is not None:
+        return number
+    with _leased(db, f"{domain.name}/evaluate/{number}", holder) as lease:
+        planned = generations.generation(db, domain.name, number)
+        parent = _parent(planned)
+        held_out = _held_out(db, domain, planned.cutoff)
+        evaluation = (
+            domain.evaluate(
+                load_policy(db, domain, number),
+                load_policy(db, domain, parent),
+                held_out.lazy(),
+                stream(planned.seed, domain.name, "evaluate", planned.cutoff.isoformat()),
+            )
+            if held_out.height
+            else _refused("no matured decision in the held-out span")
+        )
+        generations.record_evaluation(
+            db, domain.name, number, parent, evaluation, lease=lease, now=planned.cutoff
+        )
+    return number
+
+
+def _parent(planned: Generation) -> int:
+    if planned.parent is None:
+        raise DataError(f"generation {planned.number} is the baseline: it is compared with none")
+    return planned.parent
+
+
+def _refused(why: str) -> Evaluation:
+    nothing = unknown(n=0)
+    return Evaluation(candidate=nothing, champion=nothing, difference=nothing, refusal=why)
+
+
+def judge_cutoff(
+    db: Database, domain: Domain, *, cutoff: datetime, holder: str
+) -> dict[int, Verdict]:
+    """The verdict on each generation of a cut-off; promotes at most one of them.
+
+    The intervals are corrected for the number of candidates. A candidate is promoted only while
+    the champion it was compared with still is champion.
+
+    Raises:
+        DataError: a planned generation is not evaluated yet.
+    """
+    planned = planned_generations(db, domain, cutoff)
+    with _leased(db, f"{domain.name}/judge", holder) as lease:
+        stored = generations.verdicts(db, domain.name, cutoff)
+        verdicts = {each.number: each.verdict for each in stored}
+        if len(verdicts) < len(planned):
+            verdicts = judge_together(
+                {item.number: _evaluated(db, domain, item.number) for item in planned},
+                domain.gate,
+                candidates=len(planned),
+            )
+            for number, verdict in verdicts.items():
+                generations.record_verdict(
+                    db, domain.name, number, verdict, lease=lease, now=cutoff
+                )
+        for number in [number for number, verdict in verdicts.items() if verdict.promoted]:
+            promote_generation(
+                db, domain, number, by="gate", reason=f"passed at {cutoff.isoformat()}", now=cutoff
+            )
+    return verdicts
+
+
+def _evaluated(db: Database, domain: Domain, number: int) -> Evaluation:
+    found = generations.evaluation(db, domain.name, number)
+    if found is None:
+        raise DataError(
+            f"generation {number} of {domain.name} is not evaluated, so its cut-off cannot be"
+            " judged: run its train and evaluate steps again"
+        )
+    return found[1]
+
+
+def promote_generation(
+    db: Database, domain: Domain, number: int, *, by: str, reason: str, now: datetime
+) -> bool:
+    """Makes a generation champion if the one it was compared with still is; whether it is now.
+
+    Promoting an older generation by hand (a rollback) is `generations.promote`.
+    """
+    champion = generations.champion(db, domain.name)
+    if champion == number:
+        return True
+    promoted_before = number in champions(db, domain, until=END_OF_TIME)
+    if promoted_before or champion != generations.generation(db, domain.name, number).parent:
+        return False
+    generations.promote(db, domain.name, number, by=by, reason=reason, now=now)
+    return True
+
+
+def diagnose(db: Database, domain: Domain, *, cutoff: datetime) -> None:
+    """Records, for each generation of a cut-off, how far it moved from its parent.
+
+    `decisions` held out; `unresolved_share` of them without a known outcome; `reward_mean` of the
+    known; `churn_total_variation` and `churn_greedy` against the parent, `entropy_normalised`, all
+    three over the held-out contexts (finite actions only).
+    """
+    planned = planned_generations(db, domain, cutoff)
+    if not planned:
+        return
+    held_out = _held_out(db, domain, cutoff)
+    common = {
+        "decisions": float(held_out.height),
+        "unresolved_share": _unresolved(held_out),
+        "reward_mean": float(held_out["reward"].drop_nulls().to_numpy().mean())
+        if held_out["reward"].count()
+        else float("nan"),
+    }
+    context = domain.observe(held_out.select(list(domain.units)).lazy()).collect()
+    eligible = domain.eligible(context)
+    for item in planned:
+        values = common | _churn(db, domain, item, context, eligible)
+        generations.record_diagnostics(
+            db,
+            domain.name,
+            item.number,
+            {name: value for name, value in values.items() if isfinite(value)},
+            now=cutoff,
+        )
+
+
+def _churn(
+    db: Database, domain: Domain, item: Generation, context: pl.DataFrame, eligible: BoolArray
+) -> dict[str, float]:
+    if not isinstance(domain.actions, ActionSet) or not context.height:
+        return {}
+    own, before = (
+        cast("FinitePolicy", load_policy(db, domain, number)).probabilities(context, eligible)
+        for number in (item.number, _parent(item))
+    )
+    return {
+        "churn_total_variation": total_variation(own, before),
+        "churn_greedy": greedy_churn(own, before),
+        "entropy_normalised": normalised_entropy(own, eligible),
+    }
+
+
+def track(db: Database, domain: Domain, url: str | None) -> None:
+    """Mirrors every trained generation, its evaluation and the champion to the MLflow at `url`.
+
+    Does nothing without a `url`. The challenger is the newest judged generation that is not
+    champion.
+
+    Raises:
+        StoreError: MLflow cannot be reached. The store is complete without it.
+    """
+    if url is None:
+        return
+    from decisions.store.tracking import Tracker  # MLflow takes seconds to import
+
+    records = _records(db, domain)
+    champion = generations.champion(db, domain.name)
+    others = [
+        record.number
+        for record in records
+        if record.verdict is not None and record.number != champion
+    ]
+    Tracker(url, domain.name).publish(
+        records,
+        context=domain.observe(pl.LazyFrame(schema=domain.units)).collect_schema(),
+        reward=domain.reward,
+        champion=champion,
+        challenger=max(others, default=None),
+    )
+
+
+def _records(db: Database, domain: Domain) -> "list[Record]":
+    from decisions.store.tracking import Record
+
+    told = db.read("generation/told", domain=domain.name)["number"].to_list()
+    measured = db.read("diagnostic/all", domain=domain.name)
+    found: list[Record] = []
+    for each in generations.generations(db, domain.name):
+        if each.number not in told:
+            continue
+        evaluated = generations.evaluation(db, domain.name, each.number)
+        diagnostics = measured.filter(pl.col("number") == each.number)
+        found.append(
+            Record(
+                number=each.number,
+                policy=each.policy,
+                parent=each.parent,
+                cutoff=each.cutoff,
+                seed=each.seed,
+                code_version=each.code_version,
+                config=each.config,
+                content=generations.artifact(db, domain.name, each.number),
+                champion=None if evaluated is None else evaluated[0],
+                evaluation=None if evaluated is None else evaluated[1],
+                verdict=generations.verdict(db, domain.name, each.number),
+                diagnostics=dict(
+                    zip(diagnostics["name"].to_list(), diagnostics["value"].to_list(), strict=True)
+                ),
+            )
+        )
+    return found

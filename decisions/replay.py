@@ -1,0 +1,149 @@
+"""Decisions taken again from what was stored of them, and compared to the bit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from decisions import flow
+from decisions.domain import Domain
+from decisions.errors import DataError
+from decisions.frames import DECISIONS
+from decisions.store import decision_log, generations
+from decisions.store.database import Database
+
+COMPARED = (
+    "eligible",
+    "scores",
+    "probabilities",
+    "action",
+    "nominal",
+    "propensity",
+    "arm",
+    "arm_propensity",
+    "uniform",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replayed:
+    """Stored decisions and the same decisions taken again, row by row, by decision id.
+
+    `differing` counts, for each compared column, the rows whose bits differ.
+    """
+
+    stored: pl.DataFrame
+    again: pl.DataFrame
+    differing: dict[str, int]
+
+    @property
+    def equal(self) -> bool:
+        """Whether every compared bit of every row is the same."""
+        return not any(self.differing.values())
+
+
+def replay(db: Database, domain: Domain, ids: Sequence[int]) -> Replayed:
+    """Takes the decisions of `ids` again, each with its generation's artefact and seed.
+
+    Raises:
+        DataError: an id is not stored, or its generation stands for others' logged decisions.
+        ArtifactAltered: the bytes of a generation are not those recorded.
+    """
+    stored = decision_log.decisions(db, domain.name, ids)
+    absent = sorted(set(ids) - set(stored["decision_id"].to_list()))
+    if absent:
+        raise DataError(f"{len(absent)} ids of {domain.name} are not stored, first {absent[:5]}")
+    if domain.world is None:
+        raise DataError(
+            f"the decisions of {domain.name} were taken elsewhere and ingested: there is no policy"
+            " to take them again with"
+        )
+    parts = [
+        _again(db, domain, part) for _, part in stored.group_by("generation", maintain_order=True)
+    ]
+    again = pl.concat(parts).sort("decision_id") if parts else stored.select(list(DECISIONS))
+    return Replayed(
+        stored=stored,
+        again=again,
+        differing={name: _differing(stored[name], again[name]) for name in COMPARED},
+    )
+
+
+def _again(db: Database, domain: Domain, part: pl.DataFrame) -> pl.DataFrame:
+    """One generation's decisions; `decided_at` is the time of recording and is not recomputed."""
+    number = int(part["generation"][0])
+    return flow.decisions_for(
+        domain,
+        flow.load_policy(db, domain, number),
+        part.select("unit_id", "slot", "parent_id", "reference", "observed_at", "payload"),
+        seed=generations.generation(db, domain.name, number).seed,
+        generation=number,
+        now=part["decided_at"][0],
+    )
+
+
+def _differing(stored: pl.Series, again: pl.Series) -> int:
+    """How many rows differ in any bit; floats are compared as their 64 bits."""
+    if stored.dtype == pl.Float64():
+        pair = (series.to_numpy().view(np.uint64) for series in (stored, again))
+        first, second = pair
+        return int((first != second).sum())
+    if stored.dtype == pl.List(pl.Float64()):
+        rows = pl.DataFrame({"stored": stored, "again": again}).with_row_index()
+        lengths = rows.select(
+            (pl.col("stored").list.len() != pl.col("again").list.len()).alias("differ")
+        )["differ"]
+        same = rows.filter(~lengths).explode("stored", "again").drop_nulls()
+        bits = (same[name].to_numpy().view(np.uint64) for name in ("stored", "again"))
+        first, second = bits
+        unequal = same.filter(pl.Series(first != second, dtype=pl.Boolean()))["index"]
+        return int(lengths.sum()) + unequal.n_unique()
+    return int((~stored.eq_missing(again)).sum())
+
+
+def explain(db: Database, domain: Domain, decision: int) -> tuple[str, bool]:
+    """One decision in words, and whether taking it again gave the same bits."""
+    replayed = replay(db, domain, [decision])
+    row = replayed.stored.row(0, named=True)
+    again = replayed.again.row(0, named=True)
+    generation = generations.generation(db, domain.name, row["generation"])
+    content = generations.artifact(db, domain.name, row["generation"])
+    names = getattr(domain.actions, "names", None)
+    lines = [
+        f"Decision {decision} of {domain.title} ({domain.name})",
+        f"unit         {row['unit_id']} ({row['reference']}), observed {row['observed_at']}",
+        f"payload      {row['payload']}",
+        f"follows up   decision {row['parent_id']}" if row["parent_id"] is not None else "",
+        f"decided      {row['decided_at']} by generation {row['generation']}"
+        f" ({generation.policy}), arm {row['arm']!r}",
+        f"artefact     sha256 {flow.artifacts.digest(content)}, seed {generation.seed}",
+        "",
+    ]
+    if row["eligible"]:
+        lines.append(f"{'eligible':32} {'score':>12} {'probability':>12}")
+        scores = row["scores"] or [None] * len(row["eligible"])
+        for action, score, share in zip(
+            row["eligible"], scores, row["probabilities"], strict=True
+        ):
+            name = names[action] if names else str(action)
+            mark = "  <- drawn" if [float(action)] == row["action"] else ""
+            shown = "-" if score is None else f"{score:.6f}"
+            lines.append(f"{f'{action} {name}':32} {shown:>12} {share:>12.6f}{mark}")
+        lines.append("")
+    lines += [
+        f"draw         uniform number {row['uniform']!r}",
+        f"action       {row['action']}, without exploring {row['nominal']}",
+        f"propensity   {row['propensity']!r} (within the arm {row['arm_propensity']!r})",
+        "",
+        "taken again  "
+        + (
+            "equal to the bit"
+            if replayed.equal
+            else "NOT EQUAL in "
+            + ", ".join(
+                f"{name}: {again[name]!r}" for name, count in replayed.differing.items() if count
+            )
+        ),
+    ]
+    return "\n".join(line for line in lines if line is not None), replayed.equal

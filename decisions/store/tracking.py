@@ -1,0 +1,304 @@
+"""MLflow's mirror of the store: an experiment a domain, a run a generation, champion aliases.
+
+SQL is the truth; this copies it for people who look for runs there. Everything is found by tag
+before it is made, so publishing twice changes nothing.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+from matplotlib.figure import Figure
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, Schema
+
+from decisions.errors import StoreError
+from decisions.evaluation import Estimate, Evaluation
+from decisions.gate import Verdict
+from decisions.store import artifacts
+
+_TYPES = {
+    pl.Boolean: "boolean",
+    pl.Float64: "double",
+    pl.Float32: "float",
+    pl.String: "string",
+    pl.Categorical: "string",
+    pl.Enum: "string",
+    pl.Datetime: "datetime",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """All that MLflow is told about one generation.
+
+    `champion` is the generation it was compared with; `evaluation` and `verdict` are None before
+    there are any (generation 0 has none).
+    """
+
+    number: int
+    policy: str
+    parent: int | None
+    cutoff: datetime
+    seed: int
+    code_version: str
+    config: Mapping[str, object]
+    content: bytes  # the packed artefact
+    champion: int | None = None
+    evaluation: Evaluation | None = None
+    verdict: Verdict | None = None
+    diagnostics: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+def signature(context: pl.Schema) -> ModelSignature:
+    """Context columns in; action index and the propensity it was drawn with out."""
+    columns = [
+        ColSpec(_TYPES.get(dtype.base_type(), "long"), name) for name, dtype in context.items()
+    ]
+    return ModelSignature(
+        inputs=Schema(columns),
+        outputs=Schema([ColSpec("long", "action"), ColSpec("double", "propensity")]),
+    )
+
+
+def value_by_generation(records: Sequence[Record], *, reward: str) -> Figure:
+    """Candidate and champion value of each evaluated generation, with their intervals."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    shown = [record for record in records if record.evaluation is not None]
+    for which, shift, colour in (("champion", -0.12, "0.55"), ("candidate", 0.12, "tab:blue")):
+        estimates = [getattr(record.evaluation, which) for record in shown]
+        finite = [
+            (record.number + shift, estimate)
+            for record, estimate in zip(shown, estimates, strict=True)
+            if math.isfinite(estimate.lower) and math.isfinite(estimate.upper)
+        ]
+        if finite:
+            axes.errorbar(
+                [x for x, _ in finite],
+                [estimate.value for _, estimate in finite],
+                yerr=[
+                    [max(estimate.value - estimate.lower, 0.0) for _, estimate in finite],
+                    [max(estimate.upper - estimate.value, 0.0) for _, estimate in finite],
+                ],
+                fmt="o",
+                color=colour,
+                capsize=3,
+                label=which,
+            )
+    for record in shown:
+        if record.verdict is not None and record.verdict.promoted:
+            axes.axvline(record.number, color="tab:green", alpha=0.3, linewidth=6, zorder=0)
+    axes.set_xlabel("generation (green: promoted)")
+    axes.set_ylabel(reward)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
+    return figure
+
+
+def _metrics(record: Record) -> dict[str, float]:
+    found = {f"diagnostic_{name}": value for name, value in record.diagnostics.items()}
+    if record.evaluation is not None:
+        named: dict[str, Estimate] = {
+            "candidate": record.evaluation.candidate,
+            "champion": record.evaluation.champion,
+            "difference": record.evaluation.difference,
+        } | {f"estimate_{name}": e for name, e in record.evaluation.estimates.items()}
+        for name, estimate in named.items():
+            found |= {
+                f"{name}": estimate.value,
+                f"{name}_lower": estimate.lower,
+                f"{name}_upper": estimate.upper,
+                f"{name}_effective_n": estimate.effective_n,
+            }
+        found |= {f"check_{name}": value for name, value in record.evaluation.checks.items()}
+    return {name: float(value) for name, value in found.items() if math.isfinite(value)}
+
+
+def _milliseconds(record: Record) -> int:
+    return int(record.cutoff.timestamp() * 1000)
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """One domain's experiment and registered model on one MLflow server, or in one store."""
+
+    uri: str  # http://127.0.0.1:5000, or sqlite:///...
+    domain: str
+    artifact_location: str | None = None  # None: the server's own
+
+    def client(self) -> MlflowClient:
+        """A client of its own: MLflow's global state is left alone."""
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+    def _experiment(self, client: MlflowClient) -> str:
+        found = client.get_experiment_by_name(self.domain)
+        if found is not None:
+            return found.experiment_id
+        return client.create_experiment(self.domain, artifact_location=self.artifact_location)
+
+    def _runs(self, client: MlflowClient, experiment: str) -> dict[int, tuple[str, bool]]:
+        """The run id of each generation, and whether the run is complete."""
+        found: dict[int, tuple[str, bool]] = {}
+        token: str | None = None
+        while token != "":
+            page = client.search_runs([experiment], max_results=1000, page_token=token)
+            found |= {
+                int(run.data.tags["generation"]): (
+                    run.info.run_id,
+                    run.info.status == "FINISHED",
+                )
+                for run in page
+                if "generation" in run.data.tags
+            }
+            token = page.token or ""
+        return found
+
+    def publish(
+        self,
+        records: Sequence[Record],
+        *,
+        context: pl.Schema,
+        reward: str,
+        champion: int,
+        challenger: int | None,
+    ) -> list[str]:
+        """One finished run a record, the model registered, aliases as in SQL; the run ids.
+
+        `records` are in order of number; a run that is finished already is left as it is, one
+        that a killed worker left half-done is completed.
+
+        Raises:
+            StoreError: MLflow cannot be reached or refuses.
+        """
+        client = self.client()
+        try:
+            experiment = self._experiment(client)
+            runs = self._runs(client, experiment)
+            for index, record in enumerate(records):
+                run, finished = runs.get(record.number, (None, False))
+                if not finished:
+                    run = run or self._create(client, experiment, record)
+                    figure = value_by_generation(records[: index + 1], reward=reward)
+                    self._fill(client, run, record, figure=figure)
+                    self._register(client, run, record, context=context)
+                    client.set_terminated(run, "FINISHED", end_time=_milliseconds(record))
+                    runs[record.number] = (run, True)
+            ids = {number: run for number, (run, _) in runs.items()}
+            self._mirror(client, ids, {"champion": champion, "challenger": challenger})
+        except MlflowException as error:
+            raise StoreError(
+                f"MLflow at {self.uri} refused: {error.message}; the store is complete without"
+                " it, run the publish task again once MLflow answers"
+            ) from error
+        return [ids[record.number] for record in records]
+
+    def _create(self, client: MlflowClient, experiment: str, record: Record) -> str:
+        run = client.create_run(
+            experiment,
+            start_time=_milliseconds(record),
+            tags={"generation": str(record.number)},
+            run_name=f"generation {record.number}: {record.policy}",
+        )
+        return run.info.run_id
+
+    def _fill(self, client: MlflowClient, run: str, record: Record, *, figure: Figure) -> None:
+        at = _milliseconds(record)
+        parameters = {
+            "policy": record.policy,
+            "parent": record.parent,
+            "champion": record.champion,
+            "seed": record.seed,
+            "code_version": record.code_version,
+            **record.config,
+        }
+        described = {
+            "artefact_sha256": artifacts.digest(record.content),
+            "cutoff": record.cutoff.isoformat(),
+            "verdict": record.verdict.outcome if record.verdict else "none",
+            "note": record.verdict.note if record.verdict else "",
+        }
+        client.log_batch(
+            run,
+            metrics=[
+                Metric(key, value, at, record.number) for key, value in _metrics(record).items()
+            ],
+            params=[Param(key, str(value)[:6000]) for key, value in parameters.items()],
+            tags=[RunTag(key, value) for key, value in described.items()],
+        )
+        if record.verdict is not None:
+            client.log_dict(
+                run,
+                {
+                    "outcome": record.verdict.outcome,
+                    "note": record.verdict.note,
+                    "reasons": [
+                        {
+                            "rule": reason.rule,
+                            "measured": None if reason.measured is None else str(reason.measured),
+                            "low": str(reason.low),
+                            "high": str(reason.high),
+                            "kept": reason.kept,
+                        }
+                        for reason in record.verdict.reasons
+                    ],
+                },
+                "verdict.json",
+            )
+        client.log_figure(run, figure, "value_by_generation.png")
+
+    def _register(
+        self, client: MlflowClient, run: str, record: Record, *, context: pl.Schema
+    ) -> None:
+        digest = artifacts.digest(record.content)
+        model = Model(
+            artifact_path="model",
+            run_id=run,
+            utc_time_created=record.cutoff.isoformat(),
+            signature=signature(context),
+            model_uuid=digest[:32],
+            flavors={"decisions": {"artefact_sha256": digest, "loader": "decisions.replay"}},
+        )
+        with TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            for path, content in artifacts.unpack(record.content).items():
+                target = folder / "files" / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
+            (folder / "SHA256").write_text(f"{digest}\n")
+            model.save(str(folder / "MLmodel"))
+            client.log_artifacts(run, str(folder), "model")
+        if not client.search_registered_models(f"name = '{self.domain}'"):
+            client.create_registered_model(self.domain)
+        if self._version(client, run) is None:
+            client.create_model_version(
+                self.domain,
+                source=f"{client.get_run(run).info.artifact_uri}/model",
+                run_id=run,
+                tags={"generation": str(record.number), "artefact_sha256": digest},
+            )
+
+    def _version(self, client: MlflowClient, run: str) -> str | None:
+        found = client.search_model_versions(f"name = '{self.domain}' and run_id = '{run}'")
+        return str(found[0].version) if found else None
+
+    def _mirror(
+        self, client: MlflowClient, runs: Mapping[int, str], wanted: Mapping[str, int | None]
+    ) -> None:
+        present = client.get_registered_model(self.domain).aliases
+        for alias, number in wanted.items():
+            version = None
+            if number is not None and number in runs:
+                version = self._version(client, runs[number])
+            if version is None:
+                if alias in present:
+                    client.delete_registered_model_alias(self.domain, alias)
+            elif str(present.get(alias)) != version:
+                client.set_registered_model_alias(self.domain, alias, version)
