@@ -95,7 +95,7 @@ class Database:
                 " or set DECISIONS_DATABASE_URL to a server that runs; nothing was written, and"
                 " the same call may be repeated"
             )
-        if state in ("42P01", "22023", "42704"):  # no such table, no such role
+        if state == "42P01" or (state == "22023" and "role" in said):  # no such table or role
             return f"{self.place} has no schema yet: run `decisions migrate` first ({said})"
         return f"PostgreSQL at {self.place} refused: {said}"
 
