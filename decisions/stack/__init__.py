@@ -1,1 +1,1 @@
-"""The local stack: PostgreSQL, MLflow, Airflow and Streamlit under one supervisor."""
+"""The local stack: PostgreSQL, MLflow, Airflow and the dashboard under one supervisor."""

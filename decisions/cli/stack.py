@@ -1,0 +1,152 @@
+"""The local stack's commands."""
+
+import signal
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from decisions.errors import StackError
+from decisions.settings import settings
+from decisions.stack import doctor as examination
+from decisions.stack import running
+from decisions.stack.airflow import password
+from decisions.stack.logs import tail
+from decisions.stack.services import USER
+
+OUT = Console()
+ERR = Console(stderr=True, highlight=False)
+TITLES = {
+    "dashboard_url": "Dashboard",
+    "airflow_url": "Airflow",
+    "mlflow_url": "MLflow",
+    "database_url": "PostgreSQL",
+}
+
+
+def reporter() -> Callable[[str], None]:
+    """What prints a line of progress on standard error, with the seconds since it was made."""
+    began = time.monotonic()
+
+    def report(text: str) -> None:
+        ERR.print(f"[dim]{time.monotonic() - began:6.1f} s[/dim]  {text}", soft_wrap=True)
+
+    return report
+
+
+def terminate_politely() -> None:
+    """Makes SIGTERM end this process as Ctrl-C does, so that the stack is stopped."""
+
+    def interrupt(_number: int, _frame: types.FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def home() -> Path:
+    """The folder of the local stack."""
+    return settings().home.expanduser().resolve()
+
+
+def print_addresses(stack: running.Stack) -> None:
+    """Where everything is."""
+    table = Table(show_header=False, box=None)
+    for key, title in TITLES.items():
+        if key in stack.addresses:
+            table.add_row(title, without_password(stack.addresses[key]))
+    table.add_row("Logs", str(home() / "logs"))
+    ERR.print(table)
+    ERR.print("Airflow's login is shown by [bold]decisions status[/bold].")
+
+
+def without_password(url: str) -> str:
+    """An address that may be shown."""
+    scheme, slashes, rest = url.partition("://")
+    login, at, place = rest.rpartition("@")
+    user, colon, _ = login.partition(":")
+    return f"{scheme}{slashes}{user}{':***' if colon else ''}{at}{place}"
+
+
+def serve_until_stopped(stack: running.Stack) -> None:
+    """Returns on Ctrl-C.
+
+    Raises:
+        StackError: a service ended by itself.
+    """
+    ERR.print("Serving. Ctrl-C stops everything.")
+    try:
+        while running.find(home()) is not None:
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        return
+    log = home() / "logs" / "supervisor.log"
+    raise StackError(f"the stack (supervisor {stack.supervisor}) ended:\n{tail(log)}")
+
+
+def up(
+    detach: Annotated[bool, typer.Option(help="Return once it runs; stop with `down`.")] = False,
+) -> None:
+    """Start PostgreSQL, MLflow, Airflow and the dashboard, and keep them until Ctrl-C."""
+    terminate_politely()
+    found = running.find(home())
+    if found is not None:
+        ERR.print("The stack runs already.")
+        print_addresses(found)
+        return
+    try:
+        stack = running.start(home(), reporter(), detached=detach)
+        print_addresses(stack)
+        if not detach:
+            serve_until_stopped(stack)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        if not detach:
+            ERR.print("Stopping.")
+            running.stop(home())
+
+
+def status() -> None:
+    """Show addresses, the Airflow login, and the health of every service."""
+    stack = running.find(home())
+    if stack is None:
+        ERR.print(f"No stack runs in {home()}. Start one with `decisions up`.")
+        raise typer.Exit(1)
+    wrong = running.ailments(stack)
+    table = Table("service", "health")
+    for name in stack.checks:
+        table.add_row(name, wrong.get(name, "healthy"))
+    OUT.print(table)
+    for key, title in TITLES.items():
+        if key in stack.addresses:
+            OUT.print(f"{title:<11} {without_password(stack.addresses[key])}", soft_wrap=True)
+    OUT.print(f"Airflow login: {USER} / {password(home())}", highlight=False)
+    if wrong or not stack.checks:
+        ERR.print(f"Phase: {stack.phase}")
+        raise typer.Exit(1)
+
+
+def down() -> None:
+    """Stop the stack, and end whatever an earlier one left running."""
+    found = running.find(home()) is not None
+    left = running.stop(home())
+    ERR.print("Stopped." if found else "No stack was running.")
+    if left:
+        ERR.print(f"Ended {left} processes that were left over.")
+
+
+def doctor() -> None:
+    """Look for what could keep the stack from working, and say what to do about it."""
+    table = Table("check", "finding", "what to do")
+    findings = examination.examine(home(), settings())
+    for finding in findings:
+        colour = "green" if finding.ok else "red"
+        table.add_row(finding.check, f"[{colour}]{finding.seen}[/{colour}]", finding.remedy)
+    OUT.print(table)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)

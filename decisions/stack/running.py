@@ -1,0 +1,162 @@
+"""Starting, finding, asking and stopping a stack from another process."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from decisions.errors import StackError
+from decisions.stack import processes
+from decisions.stack.logs import tail
+
+START_PATIENCE_S = 180.0
+STOP_PATIENCE_S = 25.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """A stack that runs: its supervisor's process, phase, addresses and health checks."""
+
+    supervisor: int
+    phase: str
+    addresses: dict[str, str]  # fields of `Settings`
+    checks: dict[str, tuple[str, str | None]]  # by service: URL, and part of its JSON answer
+
+
+def find(home: Path) -> Stack | None:
+    """The stack whose supervisor is alive, or None."""
+    try:
+        content: dict[str, Any] = json.loads((home / "stack.json").read_text())
+    except (OSError, ValueError):
+        return None
+    if not processes.is_alive(content["supervisor"], content["started"]):
+        return None
+    return Stack(
+        supervisor=content["supervisor"],
+        phase=content["phase"],
+        addresses={key: content[key] for key in content if key.endswith("_url")},
+        checks={name: (url, part) for name, (url, part) in content.get("services", {}).items()},
+    )
+
+
+def ailment(url: str, part: str | None, *, timeout_s: float = 5.0) -> str | None:
+    """What is wrong with a service, or None when it is healthy."""
+    try:
+        answer = httpx.get(url, timeout=timeout_s)
+    except httpx.HTTPError as error:
+        return f"no answer at {url} ({type(error).__name__})"
+    if answer.status_code != httpx.codes.OK:
+        return f"{url} answers {answer.status_code}"
+    if part is None:
+        return None
+    status = answer.json().get(part, {}).get("status")
+    return None if status == "healthy" else f"{part} is {status or 'not started'}"
+
+
+def ailments(stack: Stack) -> dict[str, str]:
+    """What is wrong, by service; empty when all are healthy."""
+    found = {name: ailment(url, part) for name, (url, part) in stack.checks.items()}
+    return {name: problem for name, problem in found.items() if problem is not None}
+
+
+def start(
+    home: Path,
+    report: Callable[[str], None],
+    *,
+    scheduled: bool = True,
+    detached: bool = False,
+    patience_s: float = START_PATIENCE_S,
+) -> Stack:
+    """Starts a stack and returns once every service is healthy; `report` is told of each step.
+
+    It ends with this process, however that ends, unless `detached`.
+
+    Raises:
+        StackError: a part did not start, in time or at all; the message names it. Nothing is left
+            running then.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    left = processes.sweep(home)
+    if left:
+        report(f"ended {left} processes that an earlier run had left")
+    logs = home / "logs"
+    logs.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "decisions.stack.supervisor", str(home)]
+    command += [] if scheduled else ["--unscheduled"]
+    command += [] if detached else ["--owner", str(os.getpid())]
+    with (logs / "supervisor.log").open("wb") as log:
+        supervisor = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C reaches it through `stop`, once
+        )
+    try:
+        return _await_health(home, supervisor, report, patience_s)
+    except BaseException:
+        stop(home, supervisor=supervisor.pid)
+        raise
+
+
+def _await_health(
+    home: Path,
+    supervisor: "subprocess.Popen[bytes]",
+    report: Callable[[str], None],
+    patience_s: float,
+) -> Stack:
+    deadline = time.monotonic() + patience_s
+    phase, missing = "", dict[str, str]()
+    waiting: set[str] = set()
+    while time.monotonic() < deadline:
+        if supervisor.poll() is not None:
+            raise StackError(
+                "the stack did not start:\n" + tail(home / "logs" / "supervisor.log", 20)
+            )
+        stack = find(home)
+        if stack is not None and stack.phase != phase:
+            phase = stack.phase
+            if not stack.checks:
+                report(phase)
+        if stack is not None and stack.checks:
+            waiting = waiting or set(stack.checks)
+            missing = ailments(stack)
+            for name in sorted(waiting - set(missing)):
+                report(f"{name} is healthy")
+            waiting &= set(missing)
+            if not waiting:
+                return stack
+        time.sleep(0.2)
+    named = "; ".join(f"{name}: {problem}" for name, problem in missing.items()) or phase
+    raise StackError(
+        f"not healthy after {patience_s:.0f} s: {named}. The logs are in {home / 'logs'}"
+    )
+
+
+def stop(home: Path, *, supervisor: int | None = None) -> int:
+    """Stops the stack of `home` and whatever earlier ones left; returns how many were left over.
+
+    The supervisor is asked first; what it did not end is ended here.
+    """
+    stack = find(home)
+    pid = stack.supervisor if stack is not None else supervisor
+    if pid is not None:
+        try:
+            process = psutil.Process(pid)
+            process.terminate()
+            process.wait(STOP_PATIENCE_S)
+        except psutil.TimeoutExpired:
+            psutil.Process(pid).kill()
+        except psutil.NoSuchProcess:
+            pass
+    left = processes.sweep(home)
+    (home / "stack.json").unlink(missing_ok=True)
+    return left
