@@ -251,9 +251,15 @@ def decide(db: Database, domain: Domain, *, now: datetime, holder: str) -> int:
 
 
 def settle(db: Database, domain: Domain, *, as_of: datetime, holder: str) -> int:
-    """Stores the outcomes that became known up to `as_of`; how many were new."""
+    """Stores the outcomes that became known up to `as_of`; how many were new.
+
+    Asks for decisions up to maturity and LOOKBACK old, so that a day without a settle run loses
+    nothing.
+    """
     with _leased(db, f"{domain.name}/settle", holder) as lease:
-        unsettled = decision_log.unsettled(db, domain.name, as_of=as_of, maturity=domain.maturity)
+        unsettled = decision_log.unsettled(
+            db, domain.name, as_of=as_of, maturity=domain.maturity + LOOKBACK
+        )
         outcomes = _world(domain).outcomes(unit_columns(unsettled, domain).drop("payload"), as_of)
         return decision_log.append(
             db,

@@ -1,0 +1,253 @@
+"""The spine runs a whole domain's life, and a second run of any step changes nothing."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from integration.coins import COINS, CoinWorld, Table, with_world
+
+from decisions import flow
+from decisions.errors import ConflictingRecord, DataError, LeaseLost
+from decisions.replay import explain, replay
+from decisions.store import decision_log, generations, leases, seals
+from decisions.store.database import Database
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+TABLES = (
+    "seal unit decision outcome generation training evaluation verdict promotion diagnostic"
+    " quarantine"
+).split()
+
+
+def counts(db: Database) -> dict[str, int]:
+    with db.reading() as connection:
+        return {
+            table: connection.exec_driver_sql(f"select count(*) from {table}").scalar_one()  # noqa: S608
+            for table in TABLES
+        }
+
+
+def live(db: Database, days: int, *, domain=COINS) -> None:
+    flow.begin(db, domain, now=START, seed=11)
+    for day in range(1, days + 1):
+        now = START + day * DAY
+        flow.catch_up(db, domain, until=now, holder="test")
+        flow.settle(db, domain, as_of=now, holder="test")
+        flow.prepare(db, domain, cutoff=now, seed=11, holder="test")
+        for number in flow.plan_generations(db, domain, cutoff=now, seed=11):
+            flow.train_generation(db, domain, number, holder="test")
+            flow.evaluate_generation(db, domain, number, holder="test")
+        flow.judge_cutoff(db, domain, cutoff=now, holder="test")
+        flow.diagnose(db, domain, cutoff=now)
+
+
+def test_a_whole_life_promotes_the_better_candidate_and_runs_twice_unchanged(
+    database: Database,
+) -> None:
+    live(database, 4)
+    first = counts(database)
+
+    live(database, 4)
+
+    assert counts(database) == first
+    assert first["generation"] > 2
+    assert first["quarantine"] == 0
+    champion = generations.champion(database, COINS.name)
+    assert generations.generation(database, COINS.name, champion).policy == "means"
+    assert isinstance(policy := flow.load_policy(database, COINS, champion), Table)
+    assert np.array(policy.shares).argmax(axis=1).tolist() == [2, 0]
+    assert seals.verify(database) is None
+
+
+def test_no_generation_is_planned_before_there_is_matured_history(database: Database) -> None:
+    flow.begin(database, COINS, now=START, seed=11)
+
+    assert flow.plan_generations(database, COINS, cutoff=START + DAY, seed=11) == []
+
+
+def test_days_that_the_scheduler_lost_are_made_up_for(database: Database) -> None:
+    flow.begin(database, COINS, now=START, seed=11)
+
+    taken = flow.catch_up(database, COINS, until=START + 3 * DAY, holder="test")
+
+    assert taken >= 3 * 300
+    assert flow.due_days(database, COINS, until=START + 3 * DAY) == []
+
+
+def test_a_retry_names_the_decision_it_follows_up(database: Database) -> None:
+    live(database, 3)
+
+    seen = flow.history(
+        database, COINS, since=START, until=START + 4 * DAY, as_of=START + 4 * DAY
+    )
+    retries = seen.filter(pl.col("retry_of").is_not_null())
+
+    assert retries.height > 0
+    assert retries["parent_id"].is_in(seen["decision_id"].implode()).all()
+
+
+def test_decisions_do_not_depend_on_batches(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "BATCH", 7)
+    flow.begin(database, COINS, now=START, seed=11)
+    flow.catch_up(database, COINS, until=START + DAY, holder="test")
+
+    ids = decision_log.sample_ids(database, COINS.name, 200, 1)
+    replayed = replay(database, COINS, ids)
+
+    assert replayed.stored.height == 200
+    assert replayed.equal, replayed.differing
+
+
+def test_explaining_a_decision_says_what_was_drawn_and_that_it_is_equal(
+    database: Database,
+) -> None:
+    flow.begin(database, COINS, now=START, seed=11)
+    flow.catch_up(database, COINS, until=START + DAY, holder="test")
+    (decision,) = decision_log.sample_ids(database, COINS.name, 1, 1)
+
+    words, equal = explain(database, COINS, decision)
+
+    assert equal
+    assert "<- drawn" in words
+    assert "equal to the bit" in words
+
+
+def test_replaying_what_is_not_stored_is_a_named_error(database: Database) -> None:
+    flow.begin(database, COINS, now=START, seed=11)
+
+    with pytest.raises(DataError, match="not stored"):
+        replay(database, COINS, [12345])
+
+
+def test_a_worker_that_lost_its_lease_writes_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow.begin(database, COINS, now=START, seed=11)
+    flow.arrive(database, COINS, start=START, end=START + DAY, holder="slow")
+    act = Table.act
+
+    def overtaken(self: Table, *arguments: object) -> object:
+        with database.transaction() as connection:
+            connection.exec_driver_sql("update lease set expires_at = '-infinity'")
+        leases.acquire(database, "coins/decide", holder="quick", seconds=60)
+        return act(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Table, "act", overtaken)
+    with pytest.raises(LeaseLost):
+        flow.decide(database, COINS, now=START + DAY, holder="slow")
+
+    assert counts(database)["decision"] == 0
+
+
+def test_the_retry_of_a_killed_task_takes_its_lease_over(database: Database) -> None:
+    flow.begin(database, COINS, now=START, seed=11)
+    leases.acquire(database, "coins/decide", holder="task", seconds=600)
+
+    with pytest.raises(LeaseLost):
+        flow.decide(database, COINS, now=START + DAY, holder="another task")
+    flow.decide(database, COINS, now=START + DAY, holder="task")
+
+
+def test_one_candidate_missing_leaves_the_cut_off_unjudged(database: Database) -> None:
+    live(database, 2)
+    cutoff = START + 3 * DAY
+    flow.catch_up(database, COINS, until=cutoff, holder="test")
+    flow.settle(database, COINS, as_of=cutoff, holder="test")
+    numbers = flow.plan_generations(database, COINS, cutoff=cutoff, seed=11)
+    flow.train_generation(database, COINS, numbers[0], holder="test")
+    flow.evaluate_generation(database, COINS, numbers[0], holder="test")
+    before = generations.champion(database, COINS.name)
+
+    with pytest.raises(DataError, match=f"generation {numbers[1]}"):
+        flow.judge_cutoff(database, COINS, cutoff=cutoff, holder="test")
+
+    assert generations.champion(database, COINS.name) == before
+
+
+def test_a_rolled_back_generation_is_not_promoted_again_by_a_repeated_judge(
+    database: Database,
+) -> None:
+    live(database, 3)
+    cutoffs = [START + day * DAY for day in (2, 3)]
+    generations.promote(
+        database, COINS.name, 0, by="a person", reason="rollback", now=START + 3.5 * DAY
+    )
+
+    for cutoff in cutoffs:
+        flow.judge_cutoff(database, COINS, cutoff=cutoff, holder="test")
+
+    assert generations.champion(database, COINS.name) == 0
+
+
+class _Broken(CoinWorld):
+    """Outcomes before their decisions, of unknown decisions, and without a value."""
+
+    def outcomes(self, decisions: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
+        found = super().outcomes(decisions, as_of)
+        row = pl.int_range(pl.len())
+        return found.with_columns(
+            observed_at=pl.when(row == 0)
+            .then(pl.col("observed_at") - timedelta(days=9))
+            .otherwise("observed_at"),
+            decision_id=pl.when(row == 1).then(-5).otherwise("decision_id"),
+            reward=pl.when(row == 2).then(float("nan")).otherwise("reward"),
+        )
+
+
+def test_impossible_outcomes_go_to_quarantine_and_the_others_are_kept(database: Database) -> None:
+    domain = with_world(_Broken(per_day=50))
+    flow.begin(database, domain, now=START, seed=11)
+    flow.catch_up(database, domain, until=START + DAY, holder="test")
+
+    settled = flow.settle(database, domain, as_of=START + 1.5 * DAY, holder="test")
+
+    assert settled == 47
+    assert counts(database)["quarantine"] == 3
+
+
+def test_a_score_that_is_not_a_number_is_set_aside_and_its_unit_waits(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act = Table.act
+
+    def poisoned(self: Table, *arguments: object) -> object:
+        draw = act(self, *arguments)  # type: ignore[arg-type]
+        assert draw.scores is not None
+        draw.scores[0, 0] = np.nan
+        return draw
+
+    flow.begin(database, COINS, now=START, seed=11)
+    flow.arrive(database, COINS, start=START, end=START + DAY, holder="test")
+    monkeypatch.setattr(Table, "act", poisoned)
+    flow.decide(database, COINS, now=START + DAY, holder="test")
+    waiting = decision_log.pending(database, COINS.name, START + DAY)
+
+    assert counts(database)["quarantine"] == 1
+    assert waiting.height == 1
+
+
+def test_a_decision_given_twice_with_other_content_is_refused(database: Database) -> None:
+    flow.begin(database, COINS, now=START, seed=11)
+    flow.catch_up(database, COINS, until=START + DAY, holder="test")
+    stored = decision_log.decisions(
+        database, COINS.name, decision_log.sample_ids(database, COINS.name, 1, 1)
+    ).drop("reference", "observed_at", "payload")
+
+    again = decision_log.append(
+        database, COINS.name, "decision", "again", stored, now=START + DAY
+    )
+    with pytest.raises(ConflictingRecord):
+        decision_log.append(
+            database,
+            COINS.name,
+            "decision",
+            "changed",
+            stored.with_columns(arm=pl.lit("other")),
+            now=START + DAY,
+        )
+
+    assert (again.written, again.present) == (0, 1)
