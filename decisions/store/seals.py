@@ -14,7 +14,7 @@ def _instant(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-_GENESIS = sha256(b"decisions chain 1").digest()
+GENESIS = sha256(b"decisions chain 1").digest()
 _CHAIN_LOCK = 7_245_002  # of pg_advisory_xact_lock
 
 
@@ -86,7 +86,7 @@ def chain_head(connection: Connection, *, lock: bool = False) -> Head:
     if lock:
         execute(connection, "seal/lock", key=_CHAIN_LOCK)
     found = execute(connection, "seal/head").one_or_none()
-    return Head(0, _GENESIS) if found is None else Head(found.number, bytes(found.digest))
+    return Head(0, GENESIS) if found is None else Head(found.number, bytes(found.digest))
 
 
 def seals_of_batch(connection: Connection, domain: str, kind: str, batch: str) -> dict[bytes, int]:
