@@ -83,14 +83,15 @@ class SimulatedWorld:
         u = keys.uniforms("payments", "retry", columns=2)
         soft = u[:, 0] < self.retries.soft_share * self.environment.soft_factor[issuer]
         again = soft & (u[:, 1] < self.retries.probability)
-        behind = -((pl.col("observed_at") - start) // (end - start))
+        length = (end - start) // timedelta(microseconds=1)
+        behind = -((pl.col("observed_at") - start).dt.total_microseconds() // length)
         return (
             declined.filter(pl.Series(again))
             .with_columns(
                 parent_id=pl.col("decision_id"),
                 reference=pl.col("reference") + "-2",
                 attempt_no=pl.lit(2, pl.Int64()),
-                observed_at=pl.col("observed_at") + behind * (end - start),
+                observed_at=pl.col("observed_at") + pl.duration(microseconds=behind * length),
             )
             .with_columns(hour=pl.col("observed_at").dt.hour().cast(pl.Int64))
             .select(columns)
