@@ -96,7 +96,8 @@ def concentrated(predicted: IntArray, eligible: BoolArray, *, share: float) -> F
     chosen = np.zeros(eligible.shape)
     np.put_along_axis(chosen, predicted[:, None], 1.0, axis=1)
     possible = np.take_along_axis(eligible, predicted[:, None], axis=1)
-    return np.where(possible, share * chosen + (1 - share) * even, even)
+    mixed: FloatArray = share * chosen + (1 - share) * even
+    return np.where(possible, mixed, even)
 
 
 def revealed(data: Labelled, *, labels: int, rng: np.random.Generator) -> BoolArray:
