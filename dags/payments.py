@@ -36,11 +36,11 @@ def payments() -> "Domain":
     source = settings().payments_transactions
     if source is None:
         return DOMAIN
-    from dataclasses import replace
+    from pathlib import Path
 
-    from decisions.domains.payments.transactions import transactions
+    from decisions.domains.payments.transactions import parquet_reader, with_transactions
 
-    return replace(DOMAIN, world=transactions(source))
+    return with_transactions(DOMAIN, parquet_reader(Path(source)))
 
 
 NOTES = __doc__ or ""

@@ -4,6 +4,7 @@ A task body is one call of the spine; it imports it inside, so that a file parse
 XCom carries generation numbers only. What is due is read from the store: a run that was lost,
 merged or doubled changes nothing. `DECISIONS_SCHEDULE=off` leaves every DAG to be triggered, by
 `decisions run` or by hand, for a day given as the run's logical date or `run_after`.
+`DECISIONS_RETRIES` (2) is for tests, which should not wait for delays.
 """
 
 import os
@@ -27,7 +28,7 @@ USUAL: dict[str, Any] = {
     "max_active_runs": 1,
 }
 RETRY: dict[str, Any] = {
-    "retries": 2,
+    "retries": int(os.environ.get("DECISIONS_RETRIES", "2")),
     "retry_delay": timedelta(seconds=20),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=5),

@@ -195,7 +195,7 @@ def decisions_for(
     """The DECISIONS frame of `policy` for a UNITS frame; it depends on nothing else.
 
     Neither the order nor the number of `units` changes a row: the draw of a row is counted by its
-    decision id. `units` may name the decision that each row follows up as `parent_id`.
+    decision id. A unit column `parent_id` names the decision that a unit follows up.
     """
     columns = unit_columns(units, domain)
     if "parent_id" not in columns.columns:
@@ -206,26 +206,6 @@ def decisions_for(
     eligible = domain.eligible(context)
     draw = policy.act(context, eligible, RowKeys(seed, ids.to_numpy()))
     return decided(keyed, draw, eligible, generation=generation, now=now)
-
-
-def _with_parents(db: Database, domain: Domain, units: pl.DataFrame) -> pl.DataFrame:
-    """`units` with the `parent_id` of those that follow up another unit.
-
-    A domain says so with a unit column `retry_of`, the reference of the unit followed up.
-    """
-    if "retry_of" not in domain.units:
-        return units
-    retry_of = pl.col("payload").str.json_path_match("$.retry_of")
-    named = units.with_columns(retry_of.alias("retry_of"))
-    parents = db.read(
-        "unit/ids_of_references",
-        domain=domain.name,
-        reference_list=named["retry_of"].drop_nulls().unique().to_list(),
-    ).select(
-        pl.col("reference").alias("retry_of"),
-        decision_id(pl.col("unit_id"), pl.lit(0)).alias("parent_id"),
-    )
-    return named.join(parents, on="retry_of", how="left", maintain_order="left").drop("retry_of")
 
 
 def decide(db: Database, domain: Domain, *, now: datetime, holder: str) -> int:
@@ -241,8 +221,7 @@ def decide(db: Database, domain: Domain, *, now: datetime, holder: str) -> int:
         pending = decision_log.pending(db, domain.name, now)
         written = 0
         for units in pending.iter_slices(BATCH):
-            related = _with_parents(db, domain, units)
-            made = decisions_for(domain, policy, related, seed=seed, generation=number, now=now)
+            made = decisions_for(domain, policy, units, seed=seed, generation=number, now=now)
             batch = f"{_name('decide', now)}/{made['decision_id'][0]}"
             written += decision_log.append(
                 db, domain.name, "decision", batch, made, now=now, lease=lease

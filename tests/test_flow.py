@@ -8,6 +8,7 @@ import pytest
 from integration.coins import COINS, CoinWorld, Table, with_world
 
 from decisions import flow
+from decisions.domain import Domain
 from decisions.errors import ConflictingRecord, DataError, LeaseLost
 from decisions.replay import explain, replay
 from decisions.store import decision_log, generations, leases, seals
@@ -15,10 +16,19 @@ from decisions.store.database import Database
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
-TABLES = (
-    "seal unit decision outcome generation training evaluation verdict promotion diagnostic"
-    " quarantine"
-).split()
+TABLES = [
+    "seal",
+    "unit",
+    "decision",
+    "outcome",
+    "generation",
+    "training",
+    "evaluation",
+    "verdict",
+    "promotion",
+    "diagnostic",
+    "quarantine",
+]
 
 
 def counts(db: Database) -> dict[str, int]:
@@ -29,7 +39,7 @@ def counts(db: Database) -> dict[str, int]:
         }
 
 
-def live(db: Database, days: int, *, domain=COINS) -> None:
+def live(db: Database, days: int, *, domain: Domain = COINS) -> None:
     flow.begin(db, domain, now=START, seed=11)
     for day in range(1, days + 1):
         now = START + day * DAY
@@ -79,10 +89,8 @@ def test_days_that_the_scheduler_lost_are_made_up_for(database: Database) -> Non
 def test_a_retry_names_the_decision_it_follows_up(database: Database) -> None:
     live(database, 3)
 
-    seen = flow.history(
-        database, COINS, since=START, until=START + 4 * DAY, as_of=START + 4 * DAY
-    )
-    retries = seen.filter(pl.col("retry_of").is_not_null())
+    seen = flow.history(database, COINS, since=START, until=START + 4 * DAY, as_of=START + 4 * DAY)
+    retries = seen.filter(pl.col("parent_id").is_not_null())
 
     assert retries.height > 0
     assert retries["parent_id"].is_in(seen["decision_id"].implode()).all()
@@ -237,9 +245,7 @@ def test_a_decision_given_twice_with_other_content_is_refused(database: Database
         database, COINS.name, decision_log.sample_ids(database, COINS.name, 1, 1)
     ).drop("reference", "observed_at", "payload")
 
-    again = decision_log.append(
-        database, COINS.name, "decision", "again", stored, now=START + DAY
-    )
+    again = decision_log.append(database, COINS.name, "decision", "again", stored, now=START + DAY)
     with pytest.raises(ConflictingRecord):
         decision_log.append(
             database,

@@ -16,7 +16,7 @@ from decisions.policy import BoolArray, Draw, FloatArray, Policy, choose, pick
 from decisions.seeds import RowKeys
 
 CHANCE = np.array([[0.2, 0.5, 0.8], [0.8, 0.5, 0.2]])  # by colour and coin
-UNITS = pl.Schema({"colour": pl.Int64(), "weight": pl.Float64(), "retry_of": pl.String()})
+UNITS = pl.Schema({"colour": pl.Int64(), "weight": pl.Float64(), "parent_id": pl.Int64()})
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
@@ -64,18 +64,18 @@ class CoinWorld:
                 ],
                 "colour": (u[:, 0] < 0.5).astype(np.int64),
                 "weight": u[:, 1] * 1e-9,
-                "retry_of": [None] * self.per_day,
+                "parent_id": [None] * self.per_day,
             },
             schema={"reference": pl.String(), "observed_at": pl.Datetime("us", "UTC")}
             | dict(UNITS),
         )
-        lost = settled.filter((pl.col("reward") == 0) & pl.col("retry_of").is_null()).head(5)
+        lost = settled.filter((pl.col("reward") == 0) & pl.col("parent_id").is_null()).head(5)
         again = lost.select(
             pl.col("reference") + "-again",
             pl.lit(start).cast(pl.Datetime("us", "UTC")).alias("observed_at"),
             "colour",
             "weight",
-            pl.col("reference").alias("retry_of"),
+            pl.col("decision_id").alias("parent_id"),
         )
         return pl.concat([first, again])
 
@@ -151,7 +151,7 @@ def load(files: dict[str, bytes]) -> Policy:
 
 def sample(n: int, rng: np.random.Generator) -> pl.DataFrame:
     return pl.DataFrame(
-        {"colour": rng.integers(0, 2, n), "weight": rng.random(n), "retry_of": [None] * n},
+        {"colour": rng.integers(0, 2, n), "weight": rng.random(n), "parent_id": [None] * n},
         schema=UNITS,
     )
 
