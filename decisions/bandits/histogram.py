@@ -8,9 +8,9 @@ import numpy.typing as npt
 import polars as pl
 from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from threadpoolctl import threadpool_limits
 
 from decisions.bandits.oracles import ConstantOracle, LightGBMConfig, Loss, one_class
+from decisions.bandits.threads import one_thread
 from decisions.bandits.training_set import (
     PairFeatures,
     TrainingSet,
@@ -152,7 +152,7 @@ def fit_histogram(
         "random_state": int(rng.integers(1 << 31)),
     }
     model = kind(**parameters)
-    with threadpool_limits(1):
+    with one_thread():
         model.fit(
             _ranked(pairs, codes),
             data.reward,

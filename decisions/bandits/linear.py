@@ -9,9 +9,9 @@ import polars as pl
 from scipy import linalg, sparse
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits
 
 from decisions.bandits.oracles import ConstantOracle, one_class
+from decisions.bandits.threads import one_thread
 from decisions.bandits.training_set import (
     PairFeatures,
     TrainingSet,
@@ -170,7 +170,7 @@ def fit_logistic(
     flags = features.flags[data.action]
     products = [basis.multiply(flags[:, [j]]) for j in range(flags.shape[1])]
     design = sparse.hstack([basis[:, :-1], *products]).tocsr()
-    with threadpool_limits(1):
+    with one_thread():
         model = LogisticRegression(C=inverse_penalty, max_iter=1000)
         model.fit(
             design,
@@ -205,17 +205,18 @@ class RidgeStatistics:
         one_class(data.reward, loss="squared")
         check_actions(data, self.features)
         basis = self.scaling.basis(data.context, self.features)
-        weight = np.ones(len(data.reward)) if data.weight is None else data.weight
         flags, width = self.features.flags, self.scaling.width
         code = np.column_stack([np.ones(len(flags)), flags])
         grams, moments = np.zeros((len(flags), width, width)), np.zeros((len(flags), width))
-        for action in np.unique(data.action).tolist():
-            rows = np.flatnonzero(data.action == action)
+        order = np.argsort(data.action, kind="stable")
+        ends = np.searchsorted(data.action[order], np.arange(len(flags) + 1))
+        for action, (start, end) in enumerate(pairwise(ends.tolist())):
+            rows = order[start:end]
             part = basis[rows]
-            weighted = part.multiply(weight[rows][:, None]).tocsr()
+            weighted = part if data.weight is None else part.multiply(data.weight[rows][:, None])
             grams[action] = (weighted.T @ part).toarray()
             moments[action] = weighted.T @ data.reward[rows]
-        with threadpool_limits(1):
+        with one_thread():
             gram = np.einsum("apq,au,av->puqv", grams, code, code, optimize=True)
             moment = np.einsum("ap,au->pu", moments, code, optimize=True)
         return RidgeStatistics(
@@ -228,12 +229,11 @@ class RidgeStatistics:
 
     def solve(self, *, penalty: float = 1.0) -> LinearOracle:
         """The minimiser of squared error + `penalty` * squared norm, as an oracle."""
-        with threadpool_limits(1):
-            solution = linalg.solve(
-                self.gram + penalty * np.eye(len(self.gram)), self.moment, assume_a="pos"
-            )
-        table = np.asarray(solution, dtype=np.float64).reshape(self.scaling.width, -1)
-        return _oracle(table, self.features, self.scaling, link="identity")
+        penalised = self.gram + penalty * np.eye(len(self.gram))
+        with one_thread():
+            table: Any = linalg.solve(penalised, self.moment, assume_a="pos")
+        shaped = table.reshape(self.scaling.width, -1)
+        return _oracle(shaped, self.features, self.scaling, link="identity")
 
 
 def no_rows(features: PairFeatures, scaling: Scaling) -> RidgeStatistics:
@@ -243,7 +243,7 @@ def no_rows(features: PairFeatures, scaling: Scaling) -> RidgeStatistics:
         features=features,
         scaling=scaling,
         gram=np.zeros((size, size)),
-        moment=np.zeros(size),
+        moment=np.zeros((size,)),
         rows=0,
     )
 
@@ -279,9 +279,9 @@ def _oracle(
         features=features,
         link=link,
         scaling=scaling,
-        tables=tuple(np.ascontiguousarray(table[a:b]) for a, b in pairwise(ends)),
-        slopes=np.ascontiguousarray(table[ends[-1] : -1]),
-        intercepts=np.ascontiguousarray(table[-1]),
+        tables=tuple(table[a:b].copy() for a, b in pairwise(ends)),
+        slopes=table[ends[-1] : -1].copy(),
+        intercepts=table[-1].copy(),
         positive=positive,
         negative=negative,
     )
