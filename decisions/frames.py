@@ -115,7 +115,7 @@ def _chosen(decisions: pl.DataFrame) -> pl.Series:
     return (
         decisions.select("eligible", "probabilities", pl.col("action").list.first())
         .with_row_index("row")
-        .explode("eligible", "probabilities")
+        .explode("eligible", "probabilities", empty_as_null=True)
         .group_by("row", maintain_order=True)
         .agg(pl.col("probabilities").filter(pl.col("eligible") == pl.col("action")).first())
     )["probabilities"]

@@ -88,7 +88,7 @@ def _z(count: npt.NDArray[np.int64], mean: FloatArray, variance: FloatArray) -> 
     """Distances of means from one; a difference of rounding size is none."""
     off = np.where(np.abs(mean - 1) < 1e-9, 0.0, mean - 1)
     error = np.sqrt(variance / np.maximum(count - 1, 1))
-    infinite = np.where(off == 0, 0.0, np.sign(off) * np.inf)
+    infinite = np.where(off == 0, 0.0, np.copysign(np.inf, off))
     return np.where(error > 1e-12, off / np.maximum(error, 1e-12), infinite)
 
 

@@ -71,7 +71,9 @@ def decision_row_problems(decisions: pl.DataFrame, *, now: datetime) -> pl.Serie
             ),
             "arm_propensity is not above 0 and finite": pl.col("arm_propensity").is_finite()
             & (pl.col("arm_propensity") > 0),
-            "uniform is not in [0, 1)": (pl.col("uniform") >= 0) & (pl.col("uniform") < 1),
+            # Who decided before us, generation 0, may not have kept the number drawn with.
+            "uniform is not in [0, 1)": pl.col("uniform").is_between(0, 1, closed="left")
+            | (pl.col("uniform").is_nan() & (pl.col("generation") == 0)),
         },
     )
     theirs = decision_problems(decisions, now=now)
