@@ -1,0 +1,47 @@
+# `make help` lists the targets. Everything is installed into .venv, once, from constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+EXTRAS := stack,airflow,dashboards,dev
+BENCHMARKS := ledger ope bandit
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint bench clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+install: $(STAMP)  ## Install everything into .venv
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
+	# The Open Bandit logs lie in this wheel. It is never imported: its dependencies are not needed.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps obp==0.4.1
+	touch $(STAMP)
+
+run: install  ## The main job: start the stack, run the days, show the table (ARGS=--headless)
+	$(BIN)/decisions run $(ARGS)
+
+test: install  ## The tests (ARGS="-k seeds" for some)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: install  ## Format, lint, types, direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+$(VENV)/.bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS),bench]"
+	touch $@
+
+bench: $(VENV)/.bench  ## The benchmarks against other libraries (installs those)
+	set -e; for name in $(BENCHMARKS); do $(BIN)/decisions bench $$name --json $(ARGS); done
+
+clean:  ## Remove .venv, data, logs and caches; stops the stack first
+	-test ! -x $(BIN)/decisions || $(BIN)/decisions down
+	rm -rf $(VENV) .decisions .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
