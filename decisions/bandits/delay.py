@@ -49,7 +49,7 @@ def kaplan_meier(time: FloatArray, resolved: BoolArray) -> DelayCurve:
     Source: Kaplan and Meier (1958), product-limit estimator.
     """
     if not np.isfinite(time).all() or (time < 0).any():
-        raise DataError(f"delays range from {time.min()!r} to {time.max()!r}; wanted >= 0, finite")
+        raise DataError(f"delays range from {time.min():g} to {time.max():g}; wanted >= 0, finite")
     times, codes = np.unique(time, return_inverse=True)
     events = np.bincount(codes.reshape(-1), weights=resolved, minlength=len(times))
     rows = np.bincount(codes.reshape(-1), minlength=len(times))

@@ -53,7 +53,7 @@ def importance_weights(
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise DataError(
-            f"propensity of row {row} is {propensity[row]!r}, wanted a probability above 0"
+            f"propensity of row {row} is {propensity[row]:g}, wanted a probability above 0"
             f" ({int(wrong.sum())} such rows): an outcome without its propensity is no evidence"
         )
     weights = pick(probabilities, action) / propensity
@@ -232,6 +232,6 @@ def _check_finite(**arrays: FloatArray) -> None:
         if not finite.all():
             row = int(np.flatnonzero(~finite)[0])
             raise DataError(
-                f"{name} of row {row} is {values[row]!r}, wanted finite numbers"
+                f"{name} of row {row} is {values[row]:g}, wanted finite numbers"
                 f" ({int((~finite).sum())} such rows)"
             )

@@ -179,7 +179,7 @@ def empirical_bernstein(
         return unknown(n=n, level=level, method="empirical Bernstein")
     seen = float(rows.max() - rows.min())
     if not seen <= width * (1 + 1e-12):
-        raise DataError(f"terms range over {seen!r}, more than the stated width {width!r}")
+        raise DataError(f"terms range over {seen:g}, more than the stated width {width:g}")
     log = np.log(4 / (1 - level))
     half = float(np.sqrt(2 * rows.var(ddof=1) * log / n) + 7 * width * log / (3 * (n - 1)))
     value = float(rows.mean())
@@ -212,7 +212,7 @@ def betting(values: FloatArray, *, level: float = 0.95, anytime: bool = True) ->
         return unknown(n=n, level=level, method=method)
     if not ((values >= 0) & (values <= 1)).all():
         raise DataError(
-            f"betting wants values in [0, 1], saw {values.min()!r} to {values.max()!r}: rescale"
+            f"betting wants values in [0, 1], saw {values.min():g} to {values.max():g}: rescale"
             " them by their known range"
         )
     bets = _bets(values, np.log(2 / alpha), horizon=None if anytime else n)
@@ -266,7 +266,7 @@ def bernstein_path(values: FloatArray, *, alpha: float) -> FloatArray:
     inference for contextual bandits", predictable plug-in empirical Bernstein.
     """
     if not (values >= 0).all():
-        raise DataError(f"wanted non-negative terms, saw {values.min()!r}")
+        raise DataError(f"wanted non-negative terms, saw {values.min():g}")
     t = np.arange(1, len(values) + 1, dtype=np.float64)
     mean, variance = _predictable_moments(values, cap=1.0)
     log = np.log(1 / alpha)
@@ -291,7 +291,7 @@ def bernstein_sequence(
     if n < 1:
         return unknown(n=n, level=level, method="empirical Bernstein sequence")
     if not ((rewards >= 0) & (rewards <= 1)).all():
-        raise DataError(f"wanted rewards in [0, 1], saw {rewards.min()!r} to {rewards.max()!r}")
+        raise DataError(f"wanted rewards in [0, 1], saw {rewards.min():g} to {rewards.max():g}")
     alpha = (1 - level) / 2
     return _estimate(
         rewards,

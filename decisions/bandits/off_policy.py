@@ -67,7 +67,7 @@ def weights_of(log: LoggedDecisions, probabilities: FloatArray) -> FloatArray:
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise DataError(
-            f"probabilities of row {row} sum to {total[row]!r}, wanted a distribution"
+            f"probabilities of row {row} sum to {total[row]:.12g}, wanted a distribution"
             f" ({int(wrong.sum())} such rows)"
         )
     return importance_weights(probabilities, log.action, log.propensity)

@@ -1,0 +1,186 @@
+"""Intervals: hand-worked values, agreement with real resampling, coverage, peeking."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from decisions.bandits.intervals import (
+    bernstein_path,
+    bernstein_sequence,
+    betting,
+    cluster_bootstrap,
+    empirical_bernstein,
+    normal,
+)
+from decisions.errors import DataError
+from decisions.seeds import stream
+
+
+def test_normal_by_hand() -> None:
+    """Mean 0.5, sample variance 1/3, standard error sqrt(1/12); by cluster see below."""
+    rows = np.array([0.0, 0.0, 1.0, 1.0])
+
+    plain = normal(rows)
+    clustered = normal(rows, clusters=np.array(["a", "a", "b", "b"]))
+
+    assert plain.upper - plain.value == pytest.approx(1.959964 * np.sqrt(1 / 12), rel=1e-6)
+    # cluster sums of deviations -1 and 1: sqrt((1 + 1) * 2 / 1) / 4
+    assert clustered.upper - clustered.value == pytest.approx(1.959964 * 0.5, rel=1e-6)
+
+
+def test_clusters_of_one_row_change_nothing() -> None:
+    rows = stream(1, "rows").random(300)
+
+    alone = normal(rows, clusters=np.arange(300))
+
+    assert alone.upper == pytest.approx(normal(rows).upper, rel=1e-12)
+
+
+@pytest.mark.parametrize("groups", [400, 4_000])
+def test_bootstrap_ends_are_those_of_plain_resampling(groups: int) -> None:
+    """Against 4000 resamples one by one; the tolerance is four errors of their percentiles."""
+    rng = stream(2, "bootstrap")
+    rows = rng.gamma(0.3, 1.0, groups)
+    resampled = np.array([rng.choice(rows, groups).mean() for _ in range(4_000)])
+
+    found = cluster_bootstrap(rows, rng=rng, replicates=4_000)
+
+    # Standard error of an estimated 2.5 % percentile, in standard deviations: 0.156 / 0.058 / 63
+    tolerance = 4 * np.sqrt(2) * 2.67 / np.sqrt(4_000) * resampled.std()
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    assert found.lower == pytest.approx(low, abs=tolerance)
+    assert found.upper == pytest.approx(high, abs=tolerance)
+    assert found.upper - found.value > found.value - found.lower  # skewness is kept
+
+
+@pytest.mark.parametrize("groups", [500, 3_000])
+def test_bootstrap_resamples_whole_clusters(groups: int) -> None:
+    rng = stream(3, "clusters")
+    effect, clusters = rng.normal(size=groups), np.repeat(np.arange(groups), 4)
+    rows = effect[clusters]
+
+    found = cluster_bootstrap(rows, rng=rng, clusters=clusters)
+    naive = normal(rows)
+
+    ratio = (found.upper - found.lower) / (naive.upper - naive.lower)
+    assert ratio == pytest.approx(2.0, abs=0.2)  # sqrt of four rows a cluster
+
+
+def test_empirical_bernstein_by_hand() -> None:
+    rows = np.array([0.0, 1.0] * 50)
+    half = np.sqrt(2 * rows.var(ddof=1) * np.log(80) / 100) + 7 * np.log(80) / (3 * 99)
+
+    found = empirical_bernstein(rows, width=1.0)
+
+    assert found.upper - found.value == pytest.approx(half)
+    with pytest.raises(DataError, match="more than the stated width"):
+        empirical_bernstein(rows, width=0.5)
+
+
+def test_betting_ends_are_where_the_wealth_reaches_the_threshold() -> None:
+    """The hedged wealth recomputed from the paper's formula on a grid of means."""
+    r = (stream(4, "bets").random(200) < 0.8).astype(np.float64)
+    t = np.arange(1, 201)
+    mu = (0.5 + r.cumsum()) / (t + 1)
+    s2 = np.concatenate([[0.25], ((0.25 + ((r - mu) ** 2).cumsum()) / (t + 1))[:-1]])
+    bet = np.sqrt(2 * np.log(2 / 0.05) / (s2 * t * np.log(1 + t)))
+    grid = np.linspace(0.001, 0.999, 999)[:, None]
+    plus = np.cumprod(1 + np.minimum(bet, 0.5 / grid) * (r - grid), axis=1)
+    minus = np.cumprod(1 - np.minimum(bet, 0.5 / (1 - grid)) * (r - grid), axis=1)
+    kept = grid[(np.maximum(plus, minus) / 2 < 1 / 0.05).all(axis=1), 0]
+
+    found = betting(r)
+
+    assert found.lower == pytest.approx(kept[0], abs=0.0011)
+    assert found.upper == pytest.approx(kept[-1], abs=0.0011)
+
+
+def test_betting_widths_are_in_order() -> None:
+    """Anytime validity costs width; the spec's prototype saw .067, .052 and .037."""
+    r = (stream(5, "widths").random(1_000) < 0.9).astype(np.float64)
+
+    always, once, wald = (
+        each.upper - each.lower for each in (betting(r), betting(r, anytime=False), normal(r))
+    )
+
+    assert wald < once < always < 2.5 * wald
+
+
+def test_betting_covers_at_every_size() -> None:
+    """Running intersection: the truth is lost iff it is lost at the end. 300 runs, 4 errors."""
+    runs = [
+        betting((stream(6, f"run {i}").random(400) < 0.9).astype(np.float64)) for i in range(300)
+    ]
+
+    covered = np.mean([run.lower <= 0.9 <= run.upper for run in runs])
+
+    assert covered >= 0.95 - 4 * np.sqrt(0.95 * 0.05 / 300)
+
+
+def test_bernstein_sequence_covers_at_every_size_with_heavy_weights() -> None:
+    covered: list[bool] = []
+    for i in range(300):
+        rng = stream(7, f"run {i}")
+        likely = rng.random(1_000) < 0.98
+        weights = np.where(likely, 0.5 / 0.98, 0.5 / 0.02)  # E w = 1, up to 25
+        rewards = (rng.random(1_000) < np.where(likely, 0.9, 0.7)).astype(np.float64)
+        found = bernstein_sequence(weights, rewards)
+        covered.append(found.lower <= 0.8 <= found.upper)
+
+    assert np.mean(covered) >= 0.95 - 4 * np.sqrt(0.95 * 0.05 / 300)
+
+
+@given(st.lists(st.floats(0, 50), min_size=1, max_size=60))
+def test_bernstein_bounds_only_rise_and_read_no_later_row(values: list[float]) -> None:
+    xi = np.array(values)
+
+    path = bernstein_path(xi, alpha=0.025)
+
+    assert (np.diff(path) >= 0).all()
+    if len(xi) > 1:
+        np.testing.assert_allclose(path[:-1], bernstein_path(xi[:-1], alpha=0.025))
+
+
+def test_sequences_narrow_around_the_value() -> None:
+    rng = stream(8, "narrow")
+    rewards = (rng.random(200_000) < 0.9).astype(np.float64)
+
+    found = bernstein_sequence(np.ones(200_000), rewards)
+
+    assert found.lower < 0.9 < found.upper
+    assert found.upper - found.lower < 0.01
+
+
+def test_nothing_is_known_of_too_little() -> None:
+    rng = stream(9, "little")
+
+    for found in (
+        normal(np.empty(0)),
+        normal(np.ones(1)),
+        normal(np.ones(5), clusters=np.zeros(5)),
+        normal(np.array([1.0, np.nan])),
+        cluster_bootstrap(np.ones(1), rng=rng),
+        cluster_bootstrap(np.ones(5), rng=rng, clusters=np.zeros(5)),
+        empirical_bernstein(np.ones(1), width=1.0),
+        betting(np.empty(0)),
+        bernstein_sequence(np.empty(0), np.empty(0)),
+    ):
+        assert (found.lower, found.upper) == (-np.inf, np.inf)
+
+
+def test_equal_rows_have_no_width() -> None:
+    rng = stream(10, "equal")
+
+    for rows in (np.ones(50), np.ones(5_000)):
+        found = cluster_bootstrap(rows, rng=rng)
+        assert (found.lower, found.upper) == (1.0, 1.0)
+
+
+def test_values_out_of_range_are_refused() -> None:
+    with pytest.raises(DataError, match=r"in \[0, 1\]"):
+        betting(np.array([0.0, 2.0]))
+    with pytest.raises(DataError, match="non-negative"):
+        bernstein_path(np.array([-1.0]), alpha=0.05)
+    with pytest.raises(DataError, match=r"in \[0, 1\]"):
+        bernstein_sequence(np.ones(1), np.array([2.0]))
