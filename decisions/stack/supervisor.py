@@ -86,7 +86,12 @@ def keep(parts: Sequence[Service], env: Mapping[str, str], logs: ServiceLogs) ->
     manager = Manager(printer=logs)
     for part in parts:
         manager.add_process(part.name, f"exec {shlex.join(part.command)}", env=dict(env))
-    manager.loop()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        manager.loop()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     asked = manager.returncode in (130, 143)
     if logs.stopped is not None and not asked:
         name, status = logs.stopped

@@ -1,0 +1,63 @@
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from decisions.cli import run
+from decisions.cli.stack import without_password
+
+UNTIL = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def test_days_run_from_the_oldest_and_each_decides_settles_trains() -> None:
+    jobs = run.daily("payments", days=2, until=UNTIL)
+
+    assert [(job.dag, f"{job.date:%d}") for job in jobs] == [
+        ("payments_decide", "01"),
+        ("payments_settle", "01"),
+        ("payments_generation", "01"),
+        ("payments_decide", "02"),
+        ("payments_settle", "02"),
+        ("payments_generation", "02"),
+    ]
+
+
+def test_the_last_cutoff_is_a_midnight_of_utc() -> None:
+    assert run.midnight(datetime(2026, 3, 2, 17, 30)) == UNTIL  # noqa: DTZ001
+    assert run.midnight(None).hour == 0
+
+
+def test_logs_of_long_ago_have_their_own_dates() -> None:
+    jobs = run.planned("open_bandit", days=9, until=UNTIL)
+
+    assert {job.date.year for job in jobs} == {2019}
+    assert {job.dag for job in jobs} == {"open_bandit_generation"}
+
+
+def test_the_table_shows_intervals_and_verdicts(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {
+        "domain": ["payments", "payments", "payments"],
+        "number": [0, 1, 2],
+        "policy": ["uniform", "greedy", "greedy"],
+        "cutoff": [UNTIL] * 3,
+        "verdict": [None, "promote", "hold"],
+        "decisions_logged": [5000, 1200, 0],
+    }
+    for name in ("value", "difference"):
+        rows |= {
+            name: [None, 0.25, 0.5],
+            f"{name}_lower": [None, 0.2, float("-inf")],
+            f"{name}_upper": [None, 0.3, float("inf")],
+        }
+
+    run.OUT.width = 200
+    run.show(pl.DataFrame(rows))
+
+    shown = capsys.readouterr().out
+    for text in ("baseline", "[0.2000, 0.3000]", "[+0.2000, +0.3000]", "unbounded", "5,000"):
+        assert text in shown
+
+
+def test_an_address_is_shown_without_its_password() -> None:
+    assert without_password("postgresql://me:secret@db/x") == "postgresql://me:***@db/x"
+    assert without_password("http://127.0.0.1:5000") == "http://127.0.0.1:5000"

@@ -1,0 +1,143 @@
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from decisions.errors import StackError
+from decisions.stack import processes, running, supervisor, watchdog
+from decisions.stack.logs import ServiceLogs
+from decisions.stack.services import Service
+
+# Starts a grandchild in a session of its own and ends: what process groups and parents lose.
+FORGETS_A_CHILD = (
+    "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time;"
+    " time.sleep(600)'], start_new_session=True)"
+)
+SLEEPS = (sys.executable, "-c", "import time; time.sleep(600)")
+
+
+def service(name: str, *command: str) -> Service:
+    return Service(name=name, command=command, health_url="http://127.0.0.1:9/")
+
+
+def environment(home: Path) -> dict[str, str]:
+    return {**os.environ, **processes.mark(home)}
+
+
+def until(claim: Callable[[], bool], *, patience_s: float = 10.0) -> bool:
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        if claim():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_sweep_ends_what_a_program_forgot(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", FORGETS_A_CHILD], env=environment(tmp_path), check=True)
+    [forgotten] = processes.members(tmp_path)
+
+    ended = processes.sweep(tmp_path)
+
+    assert ended == 1
+    assert not forgotten.is_running()
+    assert processes.members(tmp_path) == []
+
+
+def test_sweep_leaves_another_stack_alone(tmp_path: Path) -> None:
+    with subprocess.Popen(SLEEPS, env=environment(tmp_path / "theirs")) as theirs:
+        ended = processes.sweep(tmp_path / "ours")
+
+        assert ended == 0
+        assert theirs.poll() is None
+        theirs.kill()
+
+
+def test_a_process_is_known_by_its_creation_time_too() -> None:
+    this = psutil.Process()
+
+    assert processes.is_alive(this.pid, this.create_time())
+    assert not processes.is_alive(this.pid, this.create_time() - 60)
+
+
+def test_a_service_that_ends_is_named_and_stops_the_others(tmp_path: Path) -> None:
+    logs = ServiceLogs(tmp_path / "logs")
+    fails = service("fails", sys.executable, "-c", "print('out of paper'); raise SystemExit(3)")
+
+    with pytest.raises(StackError, match=r"(?s)fails ended with status 3.*out of paper"):
+        supervisor.keep([service("sleeps", *SLEEPS), fails], environment(tmp_path), logs)
+
+    assert processes.members(tmp_path) == []
+
+
+def test_the_log_of_the_run_before_is_kept(tmp_path: Path) -> None:
+    speaks = service("speaks", sys.executable, "-c", "print('hello')")
+    for _ in range(2):
+        with pytest.raises(StackError):
+            supervisor.keep([speaks], environment(tmp_path), ServiceLogs(tmp_path))
+
+    assert "hello" in (tmp_path / "speaks.log").read_text()
+    assert "hello" in (tmp_path / "speaks.log.1").read_text()
+
+
+def test_the_watchdog_ends_what_a_killed_supervisor_leaves(tmp_path: Path) -> None:
+    (tmp_path / "stack.json").write_text("{}")
+    with (
+        subprocess.Popen(SLEEPS) as supervising,
+        subprocess.Popen(SLEEPS, env=environment(tmp_path)) as left,
+    ):
+        watched = psutil.Process(supervising.pid)
+        supervising.kill()
+
+        watchdog.watch(tmp_path, watched, None)
+
+        assert until(lambda: left.poll() is not None)
+        assert not (tmp_path / "stack.json").exists()
+
+
+def test_the_watchdog_stops_a_supervisor_whose_owner_is_gone(tmp_path: Path) -> None:
+    with subprocess.Popen(SLEEPS) as owner, subprocess.Popen(SLEEPS) as supervising:
+        owned, watched = psutil.Process(owner.pid), psutil.Process(supervising.pid)
+        owner.kill()
+
+        watchdog.watch(tmp_path, watched, owned)
+
+        assert until(lambda: supervising.poll() is not None)
+
+
+def test_only_one_supervisor_has_a_home(tmp_path: Path) -> None:
+    with (
+        supervisor.only_supervisor(tmp_path),
+        pytest.raises(StackError, match="decisions down"),
+        supervisor.only_supervisor(tmp_path),
+    ):
+        pass
+
+
+def test_a_stack_is_found_while_its_supervisor_lives(tmp_path: Path) -> None:
+    assert running.find(tmp_path) is None
+
+    supervisor.publish(
+        tmp_path,
+        "services",
+        airflow_url="http://127.0.0.1:1",
+        services={"airflow-scheduler": ["http://127.0.0.1:1/health", "scheduler"]},
+    )
+    found = running.find(tmp_path)
+
+    assert found is not None
+    assert found.addresses == {"airflow_url": "http://127.0.0.1:1"}
+    assert found.checks == {"airflow-scheduler": ("http://127.0.0.1:1/health", "scheduler")}
+
+
+def test_a_stack_of_a_dead_supervisor_is_not_found(tmp_path: Path) -> None:
+    supervisor.publish(tmp_path, "services")
+    file = tmp_path / "stack.json"
+    file.write_text(file.read_text().replace('"started": ', '"started": 1'))
+
+    assert running.find(tmp_path) is None
