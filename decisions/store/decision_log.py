@@ -197,12 +197,14 @@ def _decision_references(connection: Connection, domain: str, rows: pl.DataFrame
     """Why a decision refers to nothing that is stored, or null."""
     if rows.is_empty():
         return _no_references(connection, domain, rows)
-    units = read(
-        connection, "unit/observed", domain=domain, id_list=rows["unit_id"].unique().to_list()
-    )
+    units = _observed(connection, domain, rows["unit_id"].unique())
     numbers = read(connection, "generation/all", domain=domain)["number"]
     parents = rows["parent_id"].drop_nulls().unique().to_list()
-    stored = read(connection, "decision/decided", domain=domain, id_list=parents)["decision_id"]
+    parent_known = pl.col("parent_id").is_null()
+    if parents:
+        stored = read(connection, "decision/decided", domain=domain, id_list=parents)
+        known = pl.concat([stored["decision_id"], rows["decision_id"]])
+        parent_known |= pl.col("parent_id").is_in(known.implode())
     joined = rows.join(units, on="unit_id", how="left", maintain_order="left")
     return first(
         joined,
@@ -210,10 +212,32 @@ def _decision_references(connection: Connection, domain: str, rows: pl.DataFrame
             "unit is not stored": pl.col("observed_at").is_not_null(),
             "decided before its unit was observed": pl.col("decided_at") >= pl.col("observed_at"),
             "generation is not stored": pl.col("generation").is_in(numbers.implode()),
-            "parent decision is not stored": pl.col("parent_id").is_null()
-            | pl.col("parent_id").is_in(pl.concat([stored, rows["decision_id"]]).implode()),
+            "parent decision is not stored": parent_known,
         },
     )
+
+
+def _observed(connection: Connection, domain: str, ids: pl.Series) -> pl.DataFrame:
+    """`unit_id` and `observed_at` of the stored units among `ids` (and perhaps of others).
+
+    A batch is mostly a run of ids: the units of its whole range come as two arrays in one row,
+    which is ten times as fast as asking for each. Where the range holds many others, each it is.
+    """
+    most = 2 * len(ids) + 1000
+    found = read(
+        connection,
+        "unit/observed_between",
+        domain=domain,
+        low=ids.min(),
+        high=ids.max(),
+        most=most,
+    )
+    units = found.select(pl.col("unit_ids", "instants").list.explode()).select(
+        unit_id="unit_ids", observed_at=pl.col("instants").cast(UTC_TIME)
+    )
+    if len(units) < most:
+        return units
+    return read(connection, "unit/observed", domain=domain, id_list=ids.to_list())
 
 
 def _outcome_references(connection: Connection, domain: str, rows: pl.DataFrame) -> pl.Series:
