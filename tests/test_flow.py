@@ -11,7 +11,7 @@ from decisions import flow
 from decisions.domain import Domain
 from decisions.errors import ConflictingRecord, DataError, LeaseLost
 from decisions.replay import explain, replay
-from decisions.store import decision_log, generations, leases, seals
+from decisions.store import audit, decision_log, generations, leases
 from decisions.store.database import Database
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -68,7 +68,7 @@ def test_a_whole_life_promotes_the_better_candidate_and_runs_twice_unchanged(
     assert generations.generation(database, COINS.name, champion).policy == "means"
     assert isinstance(policy := flow.load_policy(database, COINS, champion), Table)
     assert np.array(policy.shares).argmax(axis=1).tolist() == [2, 0]
-    assert seals.verify(database) is None
+    assert audit.verify(database).broken is None
 
 
 def test_no_generation_is_planned_before_there_is_matured_history(database: Database) -> None:

@@ -1,0 +1,300 @@
+"""Kills workers at random moments, lets others resume, compares with a life never disturbed."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from decisions import flow
+from decisions.cli.report import Workbench
+from decisions.domain import Domain
+from decisions.errors import StackError
+from decisions.seeds import stream
+from decisions.settings import settings
+from decisions.stack.postgres import create_database, running_postgres
+from decisions.store import audit
+from decisions.store.database import Database, migrate
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+SEED = 31
+DAYS_AT_FIRST, PER_DAY, BATCH = 4, 600, 100
+LONGEST_LIFE_S = 1.2  # of a worker after its imports, in the write path
+LONGEST_DAG_S = 6.0
+READY = "ready\n"
+WORKER = "decisions.cli.study.crash"
+_DAGS = Path(__file__).parents[3] / "dags"
+_DAG_FILE = '''"""Airflow DAGs of the crash study."""
+
+from spine import decide_dag, generation_dag, settle_dag
+
+from decisions.cli.study.crash import small_payments
+
+decide = decide_dag("payments", small_payments, schedule=None, doc="")
+settle = settle_dag("payments", small_payments, schedule=None, doc="")
+generation = generation_dag("payments", small_payments, schedule=None, doc="")
+'''
+_DAG_WORKER = """
+import sys
+from datetime import datetime
+from crash_dags import decide, generation, settle
+from decisions import flow
+flow.BATCH = {batch}
+sys.stdout.write("ready\\n")
+sys.stdout.flush()
+for day in sys.argv[1:]:
+    for dag in (decide, settle, generation):
+        run = dag.test(run_after=datetime.fromisoformat(day), logical_date=None)
+        if str(run.state) != "success":
+            sys.exit(3)
+"""
+TABLES = (
+    "unit",
+    "decision",
+    "outcome",
+    "generation",
+    "training",
+    "evaluation",
+    "verdict",
+    "promotion",
+)
+
+
+def small_payments() -> Domain:
+    """Payments with few attempts and small trees: every step of a day within a second."""
+    from decisions.domains.payments import DOMAIN, WORLD
+    from decisions.domains.payments.training import Recipe
+
+    recipe = DOMAIN.candidates["squarecb"]
+    assert isinstance(recipe, Recipe)
+    quick = replace(recipe, oracle=replace(recipe.oracle, trees=10, leaves=7), average=1)
+    return replace(DOMAIN, world=replace(WORLD, per_day=PER_DAY), candidates={"squarecb": quick})
+
+
+def live(db: Database, days: int) -> None:
+    """All steps of `days` days; those that were done find their own results."""
+    domain = small_payments()
+    flow.BATCH = BATCH
+    flow.begin(db, domain, now=START, seed=SEED)
+    for day in range(1, days + 1):
+        now = START + timedelta(days=day)
+        flow.catch_up(db, domain, until=now, holder="worker")
+        flow.settle(db, domain, as_of=now, holder="worker")
+        for number in flow.plan_generations(db, domain, cutoff=now, seed=SEED):
+            flow.train_generation(db, domain, number, holder=f"worker/{number}")
+            flow.evaluate_generation(db, domain, number, holder=f"worker/{number}")
+        flow.judge_cutoff(db, domain, cutoff=now, holder="worker")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """How a disturbed life differs from the undisturbed one, in rows; and the first bad seal."""
+
+    lost: int
+    duplicated: int
+    half_written: int
+    altered: int
+    seals: str
+
+
+def compare(disturbed: Database, undisturbed: Database) -> Found:
+    """Rows by content: `lost` only undisturbed, `altered` same count, other content.
+
+    `half_written` counts seals whose rows are not all there.
+    """
+    lost = duplicated = altered = half = 0
+    for table in TABLES:
+        here, there = (_rows(db, table) for db in (disturbed, undisturbed))
+        missing = there.join(here, on="row", how="anti").height
+        extra = here.join(there, on="row", how="anti").height
+        altered += min(missing, extra)
+        lost += max(0, missing - extra)
+        duplicated += max(0, extra - missing) + here.height - here["row"].n_unique()
+        half += _incomplete(disturbed, table)
+    broken = audit.verify(disturbed).broken
+    return Found(
+        lost=lost,
+        duplicated=duplicated,
+        half_written=half,
+        altered=altered,
+        seals="verify" if broken is None else str(broken),
+    )
+
+
+def _rows(db: Database, table: str) -> pl.DataFrame:
+    """One text a row, without the seal: a resumed batch may need another one."""
+    with db.reading() as connection:
+        rows = connection.exec_driver_sql(
+            f"select (to_jsonb(t) - 'seal')::text from {table} as t"  # noqa: S608
+        ).fetchall()
+    return pl.DataFrame({"row": [row[0] for row in rows]}, schema={"row": pl.String()})
+
+
+def _incomplete(db: Database, table: str) -> int:
+    counted = (
+        f"select count(*) from seal as s where s.kind = '{table}' and s.row_count <>"  # noqa: S608
+        f" (select count(*) from {table} as t where t.seal = s.number)"
+    )
+    with db.reading() as connection:
+        return int(connection.exec_driver_sql(counted).scalar_one())
+
+
+@contextmanager
+def _server(scratch: Path) -> Generator[str]:
+    """A configured server, or an embedded one of the study's own."""
+    given = settings().database_url
+    if given is not None:
+        yield given
+    else:
+        with running_postgres(scratch / "postgres") as url:
+            yield url
+
+
+def _killed(command: list[str], environment: dict[str, str], *, after_s: float) -> bool:
+    """Starts a worker, kills it so long after it is ready; False when it had ended before."""
+    worker = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    assert worker.stdout is not None
+    line = ""
+    while line != READY:
+        line = worker.stdout.readline()
+        if not line:
+            _, errors = worker.communicate()
+            raise StackError(f"a worker ended before it was ready: {errors[-2000:]}")
+    try:
+        worker.wait(timeout=after_s)
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(worker.pid, signal.SIGKILL)
+        worker.communicate()
+        return True
+    _, errors = worker.communicate()
+    if worker.returncode:
+        raise StackError(f"a worker failed on its own: {errors[-3000:]}")
+    return False
+
+
+def _disturb(
+    bench: Workbench,
+    url: str,
+    *,
+    name: str,
+    kills: int,
+    longest_s: float,
+    command: Callable[[int], list[str]],
+    environment: dict[str, str],
+) -> dict[str, Any]:
+    """Kills `kills` workers over one database, ends the work, compares; days grow as needed."""
+    stamp = f"{os.getpid()}_{time.time_ns() % 1_000_000}"
+    disturbed = Database(create_database(url, f"crash_{name}_{stamp}"))
+    migrate(disturbed)
+    environment = environment | {"DECISIONS_DATABASE_URL": disturbed.url}
+    rng: np.random.Generator = stream(SEED, "crash", name)
+    days = DAYS_AT_FIRST
+    for _ in bench.track(range(kills), f"kills: {name}"):
+        while not _killed(command(days), environment, after_s=float(rng.uniform(0.0, longest_s))):
+            days += 2
+    subprocess.run(command(days), env=environment, check=True, capture_output=True)
+    undisturbed = Database(create_database(url, f"calm_{name}_{stamp}"))
+    migrate(undisturbed)
+    live(undisturbed, days)
+    found = compare(disturbed, undisturbed)
+    rows = {table: _rows(disturbed, table).height for table in TABLES}
+    return {"kills": kills, "days": days, "rows": rows, **vars(found)}
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+
+
+def _write_path(bench: Workbench, url: str, kills: int) -> dict[str, Any]:
+    return _disturb(
+        bench,
+        url,
+        name="write",
+        kills=kills,
+        longest_s=LONGEST_LIFE_S,
+        command=lambda days: [sys.executable, "-m", WORKER, str(days)],
+        environment=_environment(),
+    )
+
+
+def _dag(bench: Workbench, url: str, kills: int, scratch: Path) -> dict[str, Any]:
+    files = scratch / "dags"
+    files.mkdir()
+    (files / "crash_dags.py").write_text(_DAG_FILE)
+    root = _DAGS.parent
+    environment = _environment() | {
+        "AIRFLOW_HOME": str(scratch / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(files),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+        "DECISIONS_RETRIES": "0",
+        "DECISIONS_SEED": str(SEED),
+        "DECISIONS_HOME": str(scratch / "home"),
+        "PYTHONPATH": os.pathsep.join(map(str, (files, _DAGS, root))),
+    }
+    migrated = [sys.executable, "-m", "airflow", "db", "migrate"]
+    subprocess.run(migrated, env=environment, check=True, capture_output=True)
+
+    def command(days: int) -> list[str]:
+        cutoffs = [(START + timedelta(days=day)).isoformat() for day in range(1, days + 1)]
+        return [sys.executable, "-c", _DAG_WORKER.format(batch=BATCH), *cutoffs]
+
+    return _disturb(
+        bench,
+        url,
+        name="dag",
+        kills=kills,
+        longest_s=LONGEST_DAG_S,
+        command=command,
+        environment=environment,
+    )
+
+
+def run(bench: Workbench, *, kills: int) -> None:
+    """Three in four kills hit a worker of the write path, the others a running DAG."""
+    dag_kills = kills // 4
+    with tempfile.TemporaryDirectory(prefix="crash") as folder:
+        scratch = Path(folder)
+        with _server(scratch) as url:
+            parts = {
+                "write_path": bench.part(
+                    f"write-{kills - dag_kills}",
+                    lambda: _write_path(bench, url, kills - dag_kills),
+                )
+            }
+            if dag_kills:
+                parts["dag"] = bench.part(
+                    f"dag-{dag_kills}", lambda: _dag(bench, url, dag_kills, scratch)
+                )
+    for where, found in parts.items():
+        bench.check(f"{where}_kills", found["kills"], "reported", ok=None)
+        bench.check(
+            f"{where}_decisions",
+            found["rows"]["decision"],
+            "> 0",
+            ok=found["rows"]["decision"] > 0,
+        )
+        for name in ("lost", "duplicated", "half_written", "altered"):
+            bench.check(f"{where}_{name}", found[name], "== 0", ok=found[name] == 0)
+        bench.check(f"{where}_seals", found["seals"], "verify", ok=found["seals"] == "verify")
+
+
+if __name__ == "__main__":
+    small_payments()  # its imports take longer than a short worker's life
+    sys.stdout.write(READY)
+    sys.stdout.flush()
+    live(Database(os.environ["DECISIONS_DATABASE_URL"]), int(sys.argv[1]))
