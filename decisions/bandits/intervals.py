@@ -31,9 +31,23 @@ def _clustered(rows: FloatArray, clusters: Clusters | None) -> _Clustered:
         return _Clustered(value, rows, None)
     if len(clusters) != len(rows):
         raise DataError(f"{len(clusters)} cluster labels for {len(rows)} rows; wanted as many")
-    codes = np.unique(clusters, return_inverse=True)[1].reshape(-1)
+    codes = cluster_codes(clusters)
     sums = np.bincount(codes, weights=rows - value).astype(np.float64)
-    return _Clustered(value, sums, np.bincount(codes).astype(np.float64))
+    sizes = np.bincount(codes).astype(np.float64)
+    seen = sizes > 0
+    return _Clustered(value, sums[seen], sizes[seen])
+
+
+def cluster_codes(clusters: Clusters) -> npt.NDArray[np.int64]:
+    """Small non-negative integers for labels (n,); such integers are kept as they are.
+
+    Worth computing once for many intervals on the same rows: sorting labels is the slow part.
+    """
+    if len(clusters) and np.issubdtype(clusters.dtype, np.integer):
+        codes = clusters.astype(np.int64)
+        if codes.min() >= 0 and codes.max() < 4 * len(codes):
+            return codes
+    return np.unique(clusters, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def _estimate(

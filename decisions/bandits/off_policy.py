@@ -18,7 +18,7 @@ from decisions.bandits.estimators import (
     snips,
     switch_dr,
 )
-from decisions.bandits.intervals import Clusters, normal
+from decisions.bandits.intervals import Clusters, cluster_codes, normal
 from decisions.bandits.support import Labels, Support, SupportRule, refusal, support
 from decisions.errors import DataError
 from decisions.evaluation import Estimate, Evaluation, unknown
@@ -158,10 +158,10 @@ def evaluate_pair(
             refusal="; ".join(reasons),
         )
 
+    clusters = None if log.clusters is None else cluster_codes(log.clusters)
+
     def interval(terms: Terms) -> Estimate:
-        found = normal(
-            terms.rows, clusters=log.clusters, level=level, effective_n=terms.effective_n
-        )
+        found = normal(terms.rows, clusters=clusters, level=level, effective_n=terms.effective_n)
         return replace(found, method=f"{terms.method}, {found.method}")
 
     new, old = terms_of(log, candidate), terms_of(log, champion)
@@ -180,7 +180,7 @@ def evaluate_pair(
     difference = new[first].minus(old[first])
     if log.segments:
         checks["worst_segment_loss"] = worst_segment_loss(
-            difference.rows, log.segments, clusters=log.clusters, level=level
+            difference.rows, log.segments, clusters=clusters, level=level
         )
     return Evaluation(
         candidate=estimates[f"candidate {first}"],

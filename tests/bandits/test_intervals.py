@@ -37,6 +37,17 @@ def test_clusters_of_one_row_change_nothing() -> None:
     assert alone.upper == pytest.approx(normal(rows).upper, rel=1e-12)
 
 
+def test_labels_of_clusters_do_not_matter() -> None:
+    rows, labels = stream(11, "labels").random(400), np.repeat(np.arange(100), 4)
+
+    ends = {
+        normal(rows, clusters=each).upper
+        for each in (labels, labels + 7, labels * 10**9 - 5, labels.astype(str))
+    }
+
+    assert max(ends) == pytest.approx(min(ends), rel=1e-12)
+
+
 @pytest.mark.parametrize("groups", [400, 4_000])
 def test_bootstrap_ends_are_those_of_plain_resampling(groups: int) -> None:
     """Against 4000 resamples one by one; the tolerance is four errors of their percentiles."""
