@@ -41,7 +41,11 @@ COMMANDS = (  # panel, name, module, attribute, help
     ("Measure", "study", "study", "app", "Long measurements with a verdict at the end."),
     ("Measure", "bench", "bench", "app", "Ours against the peer, in one run."),
 )
-_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+_PASS_ON: dict[str, Any] = {
+    "allow_extra_args": True,
+    "ignore_unknown_options": True,
+    "help_option_names": [],
+}
 
 app = typer.Typer(
     name="decisions",

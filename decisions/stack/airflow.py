@@ -13,6 +13,7 @@ import httpx
 from decisions.errors import StackError
 from decisions.stack.services import USER, login_file
 
+_NOT_FOUND, _CONFLICT = 404, 409
 POLL_S = 0.25
 QUIET_S = 15.0  # how long a run may take before its progress is told again
 
@@ -67,21 +68,21 @@ class Airflow:
     def state(self, dag: str, run: str) -> str | None:
         """The state of a DAG run, or None when there is no such run."""
         answer = self._ask("GET", f"dags/{dag}/dagRuns/{run}")
-        return None if answer.status_code == httpx.codes.NOT_FOUND else answer.json()["state"]
+        return None if answer.status_code == _NOT_FOUND else answer.json()["state"]
 
     def forget(self, dag: str, run: str) -> None:
         """Removes a DAG run, also one that a killed scheduler left as running."""
         path = f"dags/{dag}/dagRuns/{run}"
         self._ask("PATCH", path, json={"state": "failed"})
         answer = self._ask("DELETE", path)
-        if answer.is_error and answer.status_code != httpx.codes.NOT_FOUND:
+        if answer.is_error and answer.status_code != _NOT_FOUND:
             raise StackError(f"Airflow keeps run {run} of {dag}: {answer.text[:300]}")
 
     def trigger(self, dag: str, run: str, date: datetime) -> None:
         """Queues a run that stands for `date`."""
         body = {"dag_run_id": run, "logical_date": date.isoformat(), "run_after": date.isoformat()}
         answer = self._ask("POST", f"dags/{dag}/dagRuns", json=body)
-        if answer.is_error and answer.status_code != httpx.codes.CONFLICT:
+        if answer.is_error and answer.status_code != _CONFLICT:
             raise StackError(
                 f"Airflow refused to run {dag} for {date:%Y-%m-%d}: {answer.text[:300]}"
             )
@@ -145,7 +146,7 @@ class Airflow:
         )
 
 
-def _log_lines(content: Any) -> Iterator[str]:
+def _log_lines(content: str | list[Any]) -> Iterator[str]:
     """The lines of a task log, which the API gives as text or as structured events."""
     if isinstance(content, str):
         yield from content.splitlines()
@@ -155,7 +156,8 @@ def _log_lines(content: Any) -> Iterator[str]:
             yield event
             continue
         yield str(event.get("event", ""))
-        for error in event.get("error_detail") or []:
+        details: list[dict[str, Any]] = event.get("error_detail") or []
+        for error in details:
             yield f"{error.get('exc_type')}: {error.get('exc_value')}"
 
 

@@ -53,7 +53,7 @@ def ailment(url: str, part: str | None, *, timeout_s: float = 5.0) -> str | None
         answer = httpx.get(url, timeout=timeout_s)
     except httpx.HTTPError as error:
         return f"no answer at {url} ({type(error).__name__})"
-    if answer.status_code != httpx.codes.OK:
+    if not answer.is_success:
         return f"{url} answers {answer.status_code}"
     if part is None:
         return None
