@@ -16,6 +16,7 @@ help:  ## Show this list
 install: $(STAMP)  ## Install everything into .venv
 
 $(STAMP): pyproject.toml constraints.txt
+	@echo "Installing into $(VENV): about two minutes, once."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
 	# The Open Bandit logs lie in this wheel. It is never imported: its dependencies are not needed.

@@ -1,0 +1,47 @@
+"""The whole real stack, once: it gets healthy, binds to loopback, and dies with its head."""
+
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from decisions.stack import processes, running
+from decisions.stack.airflow import sign_in
+
+
+def listening(process: psutil.Process) -> set[str]:
+    try:
+        connections = process.net_connections(kind="inet")
+    except psutil.Error:
+        return set()
+    return {link.laddr.ip for link in connections if link.status == psutil.CONN_LISTEN}
+
+
+@pytest.mark.slow
+def test_the_stack_starts_whole_and_a_killed_supervisor_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DECISIONS_DATABASE_URL", raising=False)
+    told: list[str] = []
+    try:
+        stack = running.start(tmp_path, told.append, scheduled=False)
+
+        assert running.ailments(stack) == {}
+        addresses = [listening(process) for process in processes.members(tmp_path)]
+        assert set[str]().union(*addresses) == {"127.0.0.1"}
+        airflow = sign_in(stack.addresses["airflow_url"], tmp_path)
+        airflow.await_dags({"payments_decide", "payments_settle", "payments_generation"})
+        assert airflow.import_errors() == {}
+        password = (tmp_path / "airflow" / "login.secret").read_text()[:20]
+        assert all(password not in log.read_text() for log in (tmp_path / "logs").glob("*.log"))
+
+        psutil.Process(stack.supervisor).kill()
+
+        deadline = time.monotonic() + 40
+        while processes.members(tmp_path) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert processes.members(tmp_path) == []
+        assert running.find(tmp_path) is None
+    finally:
+        running.stop(tmp_path)
