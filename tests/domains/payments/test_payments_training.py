@@ -1,0 +1,246 @@
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from decisions.bandits.oracles import LightGBMConfig
+from decisions.bandits.policies import SquareCB, Uniform
+from decisions.domains.payments import DOMAIN, WORLD
+from decisions.domains.payments.evaluation import evaluate
+from decisions.domains.payments.features import FOLDS, RATES, fit_encoder
+from decisions.domains.payments.training import (
+    Recipe,
+    context_of,
+    logged_eligible,
+    newest_oracle,
+)
+from decisions.errors import DataError
+from decisions.frames import DECISIONS, decided, decision_id, decision_problems, unit_id
+from decisions.policy import Policy
+from decisions.seeds import RowKeys, stream
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+SMALL = Recipe(rule=SquareCB(300.0), explore_share=0.5, oracle=LightGBMConfig(trees=10))
+
+
+def history_of(policy: Policy, n: int, *, day: int = 0) -> pl.DataFrame:
+    """Matured history of `n` decisions of one policy, on one day."""
+    start = START + day * DAY
+    index = (start - datetime(1970, 1, 1, tzinfo=UTC)).days
+    arrivals = WORLD.environment.arrivals(index, np.arange(n, dtype=np.int64), per_day=n)
+    minute = int(start.timestamp()) // 60
+    ids = pl.Series([unit_id(minute, rank) for rank in range(n)], dtype=pl.Int64())
+    units = arrivals.with_columns(unit_id=ids, slot=pl.lit(0, pl.Int16()))
+    context = DOMAIN.observe(units.lazy()).collect()
+    eligible = DOMAIN.eligible(context)
+    rows = units.select(decision_id(pl.col("unit_id"), pl.col("slot"))).to_series().to_numpy()
+    now = start + DAY
+    draw = policy.act(context, eligible, RowKeys(1, rows))
+    made = decided(units, draw, eligible, generation=0, now=now)
+    assert decision_problems(made, now=now).null_count() == n
+    joined = made.drop("parent_id").join(units.drop("slot"), on="unit_id", validate="1:1")
+    outcomes = WORLD.outcomes(joined, now + 30 * DAY).rename({"observed_at": "reward_at"})
+    return joined.join(outcomes, on="decision_id", how="left", validate="1:1")
+
+
+@pytest.fixture(scope="module")
+def uniform_history() -> pl.DataFrame:
+    return history_of(DOMAIN.baseline, 4_000)
+
+
+@pytest.fixture(scope="module")
+def trained(uniform_history: pl.DataFrame) -> Policy:
+    return SMALL(uniform_history.lazy(), [], stream(1, "train"))
+
+
+CONTEXT = context_of(
+    WORLD.environment.arrivals(0, np.arange(60, dtype=np.int64), per_day=60).select(
+        pl.exclude("observed_at")
+    )
+)
+
+
+@given(
+    rewards=st.lists(st.sampled_from([0.0, 1.0]), min_size=60, max_size=60),
+    row=st.integers(0, 59),
+)
+@settings(max_examples=40, deadline=None)
+def test_no_row_s_encoding_depends_on_rewards_of_its_own_stretch_of_time(
+    rewards: list[float], row: int
+) -> None:
+    given_rewards = np.array(rewards)
+    stretch = np.arange(60) * FOLDS // 60 == row * FOLDS // 60
+    flipped = np.where(stretch, 1 - given_rewards, given_rewards)
+
+    _, before = fit_encoder(CONTEXT, given_rewards)
+    _, after = fit_encoder(CONTEXT, flipped)
+
+    same = before.select(RATES).filter(pl.Series(stretch))
+    assert same.equals(after.select(RATES).filter(pl.Series(stretch)))
+
+
+def test_noise_encoded_out_of_fold_predicts_nothing() -> None:
+    n = 4_000
+    rng = stream(3, "noise")
+    context = CONTEXT[np.arange(n) % 60].with_columns(
+        merchant=pl.Series([f"m{i}" for i in rng.integers(n, size=n)])
+    )
+    reward = (rng.random(n) < 0.5).astype(np.float64)
+
+    encoder, outside = fit_encoder(context, reward)
+
+    leaking = encoder.encode(context)["merchant_rate"].to_numpy()
+    apart = np.corrcoef(outside["merchant_rate"].to_numpy(), reward)[0, 1]
+    assert np.corrcoef(leaking, reward)[0, 1] > 0.5  # what in-fold encoding would have done
+    assert abs(apart) <= 4 / n**0.5
+
+
+def test_a_merchant_never_seen_gets_the_overall_rate_and_no_code() -> None:
+    encoder, _ = fit_encoder(CONTEXT, np.arange(60) % 2.0)
+
+    encoded = encoder.encode(CONTEXT.with_columns(merchant=pl.lit("new")))
+
+    assert (encoded["merchant_code"] == -1).all()
+    assert (encoded["merchant_rate"] == encoder.prior).all()
+
+
+def test_encoding_refuses_rewards_that_are_no_outcomes() -> None:
+    with pytest.raises(DataError, match="0 or 1"):
+        fit_encoder(CONTEXT, np.full(60, 0.5))
+
+
+def test_split_propensities_are_the_marginal_of_control_explore_and_exploit(
+    uniform_history: pl.DataFrame, trained: Policy
+) -> None:
+    context, eligible = context_of(uniform_history), logged_eligible(uniform_history)
+    draw = trained.act(context, eligible, RowKeys(5, np.arange(len(context))))
+    exploring = trained.explore.probabilities(context, eligible)
+
+    action = draw.action[:, 0].astype(int)
+    greedy = draw.nominal[:, 0] == action
+    e = np.take_along_axis(exploring, action[:, None], axis=1)[:, 0]
+    wanted = 0.5 * e + 0.49 * greedy + 0.01 * (action == 0)
+
+    np.testing.assert_allclose(draw.propensity, wanted, atol=1e-12)
+    shares = [(draw.arm == arm).mean() for arm in ("control", "explore", "exploit")]
+    np.testing.assert_allclose(shares, [0.01, 0.5, 0.49], atol=4 * 0.5 / len(action) ** 0.5)
+    by_card = pl.DataFrame({"card": context["card"], "arm": draw.arm}).group_by("card")
+    assert by_card.agg(pl.col("arm").n_unique())["arm"].max() == 1
+
+
+def test_training_again_gives_the_same_bits_and_so_does_loading(
+    uniform_history: pl.DataFrame, trained: Policy
+) -> None:
+    context, eligible = context_of(uniform_history), logged_eligible(uniform_history)
+    again = SMALL(uniform_history.lazy(), [], stream(1, "train"))
+    files = DOMAIN.dump(trained)
+
+    assert DOMAIN.dump(again) == files
+    p = trained.probabilities(context, eligible)
+    np.testing.assert_array_equal(DOMAIN.load(files).probabilities(context, eligible), p)
+
+
+def test_only_exploring_rows_with_outcomes_teach(uniform_history: pl.DataFrame) -> None:
+    poison = uniform_history.with_columns(
+        decision_id=pl.col("decision_id") + 32, arm=pl.lit("exploit"), reward=1 - pl.col("reward")
+    )
+    unknown = uniform_history.with_columns(
+        decision_id=pl.col("decision_id") + 16, reward=pl.lit(None, pl.Float64())
+    )
+
+    plain = SMALL(uniform_history.lazy(), [], stream(1, "train"))
+    mixed = SMALL(pl.concat([poison, unknown, uniform_history]).lazy(), [], stream(1, "train"))
+
+    assert DOMAIN.dump(mixed) == DOMAIN.dump(plain)
+
+
+def test_a_window_without_outcomes_is_an_error_that_names_it(
+    uniform_history: pl.DataFrame,
+) -> None:
+    nothing = uniform_history.with_columns(reward=pl.lit(None, pl.Float64()))
+
+    with pytest.raises(DataError, match="known outcome"):
+        SMALL(nothing.lazy(), [], stream(1, "train"))
+
+
+def test_a_window_in_which_all_was_authorised_explores_uniformly(
+    uniform_history: pl.DataFrame,
+) -> None:
+    calm = uniform_history.with_columns(reward=pl.lit(1.0))
+    recipe = Recipe(rule=SquareCB(300.0), explore_share=1.0, control_share=0.0)
+
+    policy = recipe(calm.lazy(), [], stream(1, "train"))
+
+    context, eligible = context_of(calm), logged_eligible(calm)
+    p = policy.probabilities(context, eligible)
+    np.testing.assert_allclose(p, Uniform().probabilities(context, eligible), atol=1e-12)
+
+
+def test_a_row_with_one_eligible_action_gets_it_for_sure(trained: Policy) -> None:
+    alone = CONTEXT.with_columns(
+        sca_supported=pl.lit(False),
+        token_enabled=pl.lit(False),
+        format_supported=pl.lit(False),
+        recurring=pl.lit(False),
+        days_to_expiry=pl.lit(500, pl.Int64()),
+    )
+
+    draw = trained.act(alone, DOMAIN.eligible(alone), RowKeys(5, np.arange(60)))
+
+    assert (draw.action == 0).all()
+    np.testing.assert_allclose(draw.propensity, 1.0, atol=1e-12)
+
+
+def test_averaging_takes_the_newest_oracle_of_the_champions(
+    uniform_history: pl.DataFrame, trained: Policy
+) -> None:
+    recipe = Recipe(
+        rule=SquareCB(300.0), explore_share=0.5, average=3, oracle=LightGBMConfig(trees=5)
+    )
+
+    policy = recipe(uniform_history.lazy(), [trained, DOMAIN.baseline], stream(2, "train"))
+
+    members = policy.explore.policy.oracle.members
+    assert len(members) == 2  # the baseline has no oracle
+    assert members[1] is newest_oracle(trained)
+    assert members[0] is newest_oracle(policy)
+
+
+def test_the_first_candidate_is_judged_better_than_uniform_within_its_interval(
+    trained: Policy,
+) -> None:
+    held_out = history_of(DOMAIN.baseline, 4_000, day=1)
+
+    found = evaluate(trained, DOMAIN.baseline, held_out.lazy(), stream(1, "evaluate"))
+
+    context, eligible = context_of(held_out), logged_eligible(held_out)
+    success = WORLD.environment.success(held_out)
+    p = trained.probabilities(context, eligible) - DOMAIN.baseline.probabilities(context, eligible)
+    truth = float((p * success).sum(axis=1).mean())
+    half = (found.difference.upper - found.difference.lower) / 2 / 1.96
+    assert found.refusal is None
+    assert abs(found.difference.value - truth) <= 4 * half
+    assert set(DOMAIN.gate.limits) <= set(found.checks)
+    assert found.checks["churn_from_trained"] == 0.0 < found.checks["churn_tv"]
+    assert {"do nothing", "uniform"} <= set(found.estimates)
+
+
+def test_a_policy_compared_with_itself_differs_by_nothing(trained: Policy) -> None:
+    held_out = history_of(trained, 2_000, day=1)
+
+    found = evaluate(trained, trained, held_out.lazy(), stream(1, "evaluate"))
+
+    assert found.difference.value == found.difference.lower == 0.0
+    assert found.checks["churn_from_trained"] == 0.0
+
+
+def test_samples_have_the_unit_schema() -> None:
+    some = DOMAIN.sample(17, stream(1, "sample"))
+
+    assert some.schema == DOMAIN.units
+    assert some.height == 17
+    assert set(DECISIONS) & set(DOMAIN.units) == {"parent_id"}
