@@ -73,9 +73,10 @@ def logged(start: datetime, end: datetime) -> Log:
         "decided_at",
         pl.when(known).then(items).otherwise(none).alias("eligible"),
         none.alias("scores"),
-        pl.when(known).then(pl.col("propensity").repeat_by(k)).otherwise(none).alias(
-            "probabilities"
-        ),
+        pl.when(known)
+        .then(pl.col("propensity").repeat_by(k))
+        .otherwise(none)
+        .alias("probabilities"),
         pl.concat_list((first + pl.col("item")).cast(pl.Float64)).alias("action"),
         none.alias("nominal"),
         "propensity",

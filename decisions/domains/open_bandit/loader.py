@@ -73,9 +73,7 @@ def read(content: bytes, *, logger: str, campaign: str) -> pl.DataFrame:
         pl.format("{}/{}/{}", pl.lit(logger), pl.lit(campaign), row).alias("reference"),
         pl.lit(logger).alias("logger"),
         pl.lit(campaign).alias("campaign"),
-        pl.col("timestamp")
-        .str.to_datetime(time_zone="UTC", time_unit="us")
-        .alias("decided_at"),
+        pl.col("timestamp").str.to_datetime(time_zone="UTC", time_unit="us").alias("decided_at"),
         pl.col("item_id").cast(pl.Int16).alias("item"),
         pl.col("position").cast(pl.Int16),
         pl.col("click").cast(pl.Float64),

@@ -48,7 +48,7 @@ def thompson_shares(
 ) -> FloatArray:
     """How often each item has each of the three highest draws from its Beta, (K, 3)."""
     # RandomState, not a Generator: the published number is that of this very stream of bits.
-    random = np.random.RandomState(12345)  # noqa: NPY002
+    random = np.random.RandomState(12345)
     counts = np.zeros((len(alpha), POSITIONS))
     for start in range(0, draws, batch):
         size = (min(batch, draws - start), len(alpha))

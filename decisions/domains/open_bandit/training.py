@@ -1,20 +1,21 @@
 """Training on the earlier days of a log, judging on the later ones."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 import polars as pl
 
 from decisions.bandits.linear import fit_logistic
-from decisions.bandits.off_policy import LoggedDecisions, evaluate_pair
+from decisions.bandits.off_policy import LoggedDecisions, evaluate_pair, weights_of
 from decisions.bandits.policies import OraclePolicy, SquareCB, Uniform
 from decisions.bandits.training_set import TrainingSet, pair_features
 from decisions.domains.open_bandit.loader import CAMPAIGNS, FEATURES, item_features
 from decisions.domains.open_bandit.policies import UNITS, ByCampaign, eligible, observe
 from decisions.errors import DataError
-from decisions.evaluation import Evaluation
-from decisions.policy import Policy
+from decisions.evaluation import Estimate, Evaluation
+from decisions.policy import FloatArray, Policy
 
 BASELINE = ByCampaign(parts=(Uniform(),) * len(CAMPAIGNS))
 
@@ -59,9 +60,7 @@ class Recipe:
             action=seen["action"].list.first().cast(pl.Int64).to_numpy(),
             reward=seen["reward"].to_numpy(),
         )
-        oracle = fit_logistic(
-            data, rng, features=features, inverse_penalty=self.inverse_penalty
-        )
+        oracle = fit_logistic(data, rng, features=features, inverse_penalty=self.inverse_penalty)
         policy = OraclePolicy(oracle=oracle, rule=SquareCB(self.gamma))
         return _own(predecessors[0] if predecessors else BASELINE).with_part(
             self.campaign, policy, logger=self.logger
@@ -96,11 +95,41 @@ def evaluate(
         clusters=rows["decided_at"].dt.truncate("1h").dt.epoch("s").to_numpy(),
         groups={"position": rows["position"].to_numpy()},
     )
-    return evaluate_pair(
+    mine, theirs = new.probabilities(context, possible), old.probabilities(context, possible)
+    found = evaluate_pair(
         log,
-        candidate=new.probabilities(context, possible),
-        champion=old.probabilities(context, possible),
+        candidate=mine,
+        champion=theirs,
         baselines={"uniform": BASELINE.probabilities(context, possible)},
+    )
+    if found.refusal is not None:
+        return found
+    w, v = weights_of(log, mine), weights_of(log, theirs)
+    return replace(
+        found,
+        candidate=at_least_score(found.candidate, w, log.reward),
+        champion=at_least_score(found.champion, v, log.reward),
+        difference=at_least_score(found.difference, w - v, log.reward),
+    )
+
+
+def at_least_score(found: Estimate, weights: FloatArray, reward: FloatArray) -> Estimate:
+    """`found`, no narrower than were clicks independent of the items shown.
+
+    With a dozen clicks in the log, the items that a policy favours often have none at all: the
+    terms of those rows then vanish, and the variance seen with them. The variance under
+    independence, mean(w^2) p (1 - p) / n, keeps their weight, as Wilson's score interval for a
+    proportion does; p is (clicks + 1/2) / (n + 1).
+    """
+    n = len(reward)
+    p = float((reward.sum() + 0.5) / (n + 1))
+    quantile = NormalDist().inv_cdf((1 + found.level) / 2)
+    half = quantile * float(np.sqrt((weights**2).mean() * p * (1 - p) / n))
+    return replace(
+        found,
+        lower=min(found.lower, found.value - half),
+        upper=max(found.upper, found.value + half),
+        method=f"{found.method}, no narrower than the score interval",
     )
 
 

@@ -1,0 +1,111 @@
+"""What a page draws: titles, units, and colours that colour-blind people tell apart."""
+
+import altair as alt
+import polars as pl
+
+# Okabe and Ito (2008), "Color universal design"; each verdict also has a shape of its own.
+VERDICTS = {
+    "promote": ("#0072B2", "triangle-up"),
+    "hold": ("#E69F00", "circle"),
+    "reject": ("#D55E00", "cross"),
+    "refused": ("#999999", "diamond"),
+    "not judged": ("#999999", "square"),
+}
+_HEIGHT = 260
+
+
+def _verdict(*, legend: bool) -> dict[str, object]:
+    names = list(VERDICTS)
+    shown = alt.Legend(title="Verdict", orient="bottom") if legend else None
+    return {
+        "color": alt.Color(
+            "verdict:N",
+            scale=alt.Scale(domain=names, range=[VERDICTS[name][0] for name in names]),
+            legend=shown,
+        ),
+        "shape": alt.Shape(
+            "verdict:N",
+            scale=alt.Scale(domain=names, range=[VERDICTS[name][1] for name in names]),
+            legend=shown,
+        ),
+    }
+
+
+def _tooltip(column: str, unit: str) -> list[alt.Tooltip]:
+    return [
+        alt.Tooltip("number:O", title="generation"),
+        alt.Tooltip("policy:N"),
+        alt.Tooltip("cutoff:T", title="data until", format="%d %b %Y %H:%M"),
+        alt.Tooltip(f"{column}:Q", title=unit, format=".4f"),
+        alt.Tooltip(f"{column}_lower:Q", title="from", format=".4f"),
+        alt.Tooltip(f"{column}_upper:Q", title="to", format=".4f"),
+        alt.Tooltip("verdict:N"),
+    ]
+
+
+def _intervals(generations: pl.DataFrame, column: str, *, axis: alt.Axis, unit: str) -> alt.Chart:
+    x = alt.X("number:O", title="Generation", axis=alt.Axis(labelAngle=0))
+    bars = (
+        alt.Chart(generations)
+        .mark_rule(strokeWidth=3, opacity=0.55)
+        .encode(
+            x=x,
+            y=alt.Y(f"{column}_lower:Q", axis=axis, scale=alt.Scale(zero=False)),
+            y2=f"{column}_upper:Q",
+            color=_verdict(legend=False)["color"],
+        )
+    )
+    points = (
+        alt.Chart(generations)
+        .mark_point(filled=True, size=110, opacity=1)
+        .encode(
+            x=x,
+            y=alt.Y(f"{column}:Q", axis=axis, scale=alt.Scale(zero=False)),
+            tooltip=_tooltip(column, unit),
+            **_verdict(legend=True),
+        )
+    )
+    return bars + points
+
+
+def difference(generations: pl.DataFrame) -> alt.LayerChart:
+    """Candidate minus champion with its interval; above the line of zero is better."""
+    axis = alt.Axis(title="Percentage points", format="+.2f")
+    zero = (
+        alt.Chart(pl.DataFrame({"zero": [0.0]}))
+        .mark_rule(strokeDash=[6, 4], color="#444444")
+        .encode(y="zero:Q")
+    )
+    return (zero + _intervals(generations, "difference", axis=axis, unit="points")).properties(
+        height=_HEIGHT
+    )
+
+
+def value(generations: pl.DataFrame, *, reward: str) -> alt.LayerChart:
+    """What each candidate would earn, with its interval, in per cent of `reward`."""
+    axis = alt.Axis(title=reward[:1].upper() + reward[1:] + ", %", format=".2f")
+    return _intervals(generations, "value", axis=axis, unit="%").properties(height=_HEIGHT)
+
+
+def champions(reigns: pl.DataFrame) -> alt.Chart:
+    """Who was champion from when to when, one bar a reign."""
+    return (
+        alt.Chart(reigns)
+        .mark_bar(height=22, cornerRadius=3)
+        .encode(
+            x=alt.X("promoted_at:T", title="Date (UTC)"),
+            x2="until:T",
+            y=alt.Y("name:N", title=None, sort=None, axis=alt.Axis(labelLimit=260)),
+            color=alt.Color("name:N", legend=None, scale=alt.Scale(range=_REIGNS)),
+            tooltip=[
+                alt.Tooltip("name:N", title="champion"),
+                alt.Tooltip("promoted_at:T", title="from", format="%d %b %Y %H:%M"),
+                alt.Tooltip("until:T", title="until", format="%d %b %Y %H:%M"),
+                alt.Tooltip("reason:N"),
+            ],
+        )
+        .properties(height=alt.Step(30))
+    )
+
+
+_REIGNS = ["#0072B2", "#56B4E9", "#009E73", "#CC79A7"]

@@ -1,0 +1,164 @@
+"""Did each generation earn its place?"""
+
+import charts
+import polars as pl
+import queries
+import streamlit as st
+
+from decisions.domains import all_domains
+from decisions.errors import DecisionsError
+
+WORDS = {
+    "promote": "promoted: surely better than the champion",
+    "hold": "held: not surely better than the champion",
+    "reject": "rejected: not better than the champion, or a rule is broken",
+    "refused": "held: the logs cannot answer",
+    "not judged": "not judged yet",
+}
+DATE = "%-d %B %Y, %H:%M UTC"
+
+
+def chosen_domain(names: list[str]) -> str:
+    """The domain of the address (`?domain=...`); choosing another changes the address."""
+    titles = {domain.name: domain.title for domain in all_domains()}
+    asked = st.query_params.get("domain", names[0])
+    if asked not in names:
+        st.warning(f"There are no generations of “{asked}” yet; this is {names[0]}.")
+        asked = names[0]
+    chosen = st.selectbox(
+        "Domain",
+        names,
+        index=names.index(asked),
+        format_func=lambda name: titles.get(name, name),
+    )
+    st.query_params["domain"] = chosen
+    return chosen
+
+
+def shown(timeline: pl.DataFrame) -> pl.DataFrame:
+    """Generations but the baseline, in per cent; what has no finite interval has none."""
+    numbers = [
+        f"{name}{end}" for name in ("value", "difference") for end in ("", "_lower", "_upper")
+    ]
+    refused = pl.col("value").is_nan() & (pl.col("verdict") == "hold")
+    return (
+        timeline.filter(pl.col("number") > 0)
+        .with_columns(
+            (pl.when(pl.col(name).is_finite()).then(pl.col(name)) * 100).alias(name)
+            for name in numbers
+        )
+        .with_columns(
+            pl.when(refused.fill_null(value=False))
+            .then(pl.lit("refused"))
+            .otherwise(pl.col("verdict").fill_null("not judged"))
+            .alias("verdict")
+        )
+    )
+
+
+def reigns(promotions: pl.DataFrame, *, last: object) -> pl.DataFrame:
+    """Each champion with the end of its reign; the last one's is `last`, the newest date known."""
+    return promotions.with_columns(
+        pl.format("{}: {}", "number", "policy").alias("name"),
+        pl.col("promoted_at").shift(-1).fill_null(last).alias("until"),
+    )
+
+
+def headline(generations: pl.DataFrame, promotions: pl.DataFrame, timeline: pl.DataFrame) -> None:
+    """Who is champion, what was tried, and what came of it, in one sentence and four figures."""
+    champion = promotions.row(-1, named=True)
+    newest = generations.filter(pl.col("cutoff") == pl.col("cutoff").max())
+    promoted = newest.filter(pl.col("verdict") == "promote")
+    result = (
+        f"**generation {promoted['number'][0]} ({promoted['policy'][0]}) became champion**"
+        if promoted.height
+        else "**the champion stays**: no candidate was surely better"
+    )
+    st.markdown(
+        f"Of the {newest.height} candidates of {newest['cutoff'][0].strftime(DATE)}, {result}."
+    )
+    columns = st.columns(4)
+    columns[0].metric("Champion", f"{champion['number']}: {champion['policy']}")
+    columns[1].metric("Champion since", champion["promoted_at"].strftime("%-d %b %Y"))
+    columns[2].metric("Candidates judged", f"{(generations['verdict'] != 'not judged').sum()}")
+    columns[3].metric("Decisions logged", f"{timeline['decisions_logged'].sum():,}")
+
+
+def table(generations: pl.DataFrame, why: pl.DataFrame) -> None:
+    """One row a generation, the newest first."""
+    reasons = why.group_by("number", maintain_order=True).agg(pl.col("why").str.join("; "))
+    rows = generations.join(reasons, on="number", how="left", maintain_order="left").select(
+        pl.col("number").alias("Generation"),
+        pl.col("policy").alias("Policy"),
+        pl.col("cutoff").dt.replace_time_zone(None).alias("Data until (UTC)"),
+        interval("value").alias("Value, %"),
+        interval("difference").alias("Difference, points"),
+        pl.col("verdict").replace_strict(WORDS, default="").alias("Verdict"),
+        pl.col("why").fill_null("").alias("Why"),
+        pl.col("decisions_logged").alias("Decisions logged"),
+    )
+    st.dataframe(
+        rows.reverse(),
+        hide_index=True,
+        column_config={
+            "Data until (UTC)": st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm")
+        },
+    )
+
+
+def interval(name: str) -> pl.Expr:
+    """A value and its interval as text; "unknown" where there is none."""
+    parts = [pl.col(name + end).round(3).cast(pl.String) for end in ("", "_lower", "_upper")]
+    return pl.format("{} [{} to {}]", *parts).fill_null("unknown")
+
+
+def page() -> None:
+    timeline, promotions = queries.timeline(), queries.promotions()
+    if timeline.is_empty():
+        st.info(
+            "No generation has been trained yet. Run `make run` (or `decisions run`): the first"
+            " appear a minute or two after it starts, and this page shows them."
+        )
+        return
+    domain = chosen_domain(timeline["domain"].unique(maintain_order=True).to_list())
+    mine = timeline.filter(pl.col("domain") == domain)
+    generations, changes = shown(mine), promotions.filter(pl.col("domain") == domain)
+    if generations.is_empty() or changes.is_empty():
+        st.info("Only the baseline exists yet. The first generation appears after the next run.")
+        return
+    headline(generations, changes, mine)
+    reward = {each.name: each.reward for each in all_domains()}.get(domain, "reward")
+    judged = generations.filter(pl.col("difference").is_not_null())
+    if judged.height:
+        left, right = st.columns(2)
+        with left:
+            st.subheader("Better than the champion?")
+            st.caption(
+                "Candidate minus the champion of its time, on the same held-out decisions, with"
+                " its 95 % interval. **Only an interval wholly above the dashed line can be"
+                " promoted**, and the gate asks more of each where several compete."
+            )
+            st.altair_chart(charts.difference(judged))
+        with right:
+            st.subheader("What would it earn?")
+            st.caption(
+                f"Estimated {reward} of each candidate, in per cent, with its 95 % interval. It"
+                " also moves with the days it was judged on: compare candidates on the left."
+            )
+            st.altair_chart(charts.value(judged, reward=reward))
+    missing = generations.filter(pl.col("verdict") == "refused")
+    if missing.height:
+        names = ", ".join(f"{n} ({p})" for n, p in missing.select("number", "policy").iter_rows())
+        st.caption(f"Not drawn, since the logs cannot support an answer: generations {names}.")
+    st.subheader("Who was champion, and when?")
+    st.altair_chart(charts.champions(reigns(changes, last=mine["cutoff"].max())))
+    st.subheader("Every generation, the newest first")
+    table(generations, queries.reasons().filter(pl.col("domain") == domain))
+
+
+st.title("Generations")
+try:
+    page()
+except DecisionsError as error:
+    st.error(f"The figures cannot be read. {error}.")
+    st.markdown("Start the local stack with `decisions up`, wait a moment, and reload this page.")
