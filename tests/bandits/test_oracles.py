@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 import polars as pl
 import pytest
+from bandits.logs import FLAGS, Logs, uniform_logs
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from bandits.logs import FLAGS, Logs, uniform_logs
 from decisions.bandits.exploration import best_action
 from decisions.bandits.histogram import fit_histogram
 from decisions.bandits.linear import fit_logistic, fit_ridge, no_rows, scaling_of
