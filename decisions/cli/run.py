@@ -153,9 +153,9 @@ def show(timeline: pl.DataFrame) -> None:
     colours = {"promote": "green", "hold": "yellow", "reject": "red"}
     for (domain,), rows in timeline.group_by("domain", maintain_order=True):
         table = Table(title=f"Generations of {domain}")
-        for name in ("generation", "cut-off", "policy", "value", "difference from champion"):
-            table.add_column(name, no_wrap=name != "policy")
-        table.add_column("verdict")
+        table.add_column("generation", justify="right")
+        for name in ("cut-off", "policy", "value", "difference from champion", "verdict"):
+            table.add_column(name, overflow="fold")
         table.add_column("decisions logged", justify="right")
         for row in rows.iter_rows(named=True):
             verdict = row["verdict"] or ("baseline" if row["number"] == 0 else "-")

@@ -1,6 +1,7 @@
 """The local stack's commands."""
 
 import signal
+import sys
 import time
 import types
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from decisions.stack.airflow import password
 from decisions.stack.logs import tail
 from decisions.stack.services import USER
 
-OUT = Console()
+OUT = Console(width=None if sys.stdout.isatty() else 140)  # a pipe has no width of its own
 ERR = Console(stderr=True, highlight=False)
 TITLES = {
     "dashboard_url": "Dashboard",
