@@ -77,7 +77,7 @@ def test_the_address_names_the_domain(
     assert page.selectbox[0].value == "payments"
     page.selectbox[0].select("open_bandit").run()
     assert not page.exception
-    assert page.query_params["domain"] == ["open_bandit"]
+    assert page.query_params["domain"] == "open_bandit"
     assert len(page.dataframe[0].value) == 4
 
 
