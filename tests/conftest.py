@@ -1,5 +1,6 @@
 """One embedded PostgreSQL server for the whole run, one fresh, migrated database for each test."""
 
+import tempfile
 from collections.abc import Generator
 from itertools import count
 from pathlib import Path
@@ -15,9 +16,20 @@ _NUMBERS = count()
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+def postgres_folder() -> Generator[Path]:
+    """A folder for servers' data.
+
+    Not pytest's own: it closes that to other users, and as root the server runs as one.
+    """
+    with tempfile.TemporaryDirectory(prefix="decisions-tests-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_folder: Path) -> Generator[str]:
     """The address of the server's maintenance database."""
-    with running_postgres(Path(tmp_path_factory.mktemp("postgres")) / "data") as url:
+    with running_postgres(postgres_folder / "session") as url:
         yield url
 
 

@@ -50,11 +50,12 @@ _SETTINGS = {
 
 
 @contextmanager
-def running_postgres(folder: Path) -> Generator[str]:
+def running_postgres(folder: Path, *, patience_s: float = 10.0) -> Generator[str]:
     """The address of a server over the data in `folder` (made when empty), stopped at the end.
 
     The address names a Unix socket that only this user may open, so no password is needed. Enter
-    it in the main thread: on Linux the server ends with the thread that started it.
+    it in the main thread: on Linux the server ends with the thread that started it. A server that
+    is still shutting down over the same data is waited for, `patience_s` at most.
 
     Raises:
         StackError: a server over the same folder is running already, or this one did not start;
@@ -62,7 +63,7 @@ def running_postgres(folder: Path) -> Generator[str]:
     """
     data = folder.expanduser().resolve()
     data.mkdir(parents=True, exist_ok=True)
-    _wait_for_predecessor(data)
+    _wait_for_predecessor(data, patience_s=patience_s)
     cluster = PostgresServer(data)
     cluster.ensure_pgdata_inited()
     with _socket_folder(data, cluster.system_user) as sockets:
@@ -96,7 +97,7 @@ def _postmaster(data: Path) -> psutil.Process | None:
         return None
 
 
-def _wait_for_predecessor(data: Path, *, patience_s: float = 10.0) -> None:
+def _wait_for_predecessor(data: Path, *, patience_s: float) -> None:
     """Waits for a server that is shutting down; raises StackError when it stays."""
     deadline = time.monotonic() + patience_s
     while (process := _postmaster(data)) is not None:

@@ -73,12 +73,15 @@ def decision_row_problems(decisions: pl.DataFrame, *, now: datetime) -> pl.Serie
             & (pl.col("decision_id") == decision_id(pl.col("unit_id"), pl.col("slot"))),
             "decision_id lies in the future": minute_of(pl.col("unit_id")) * 60 <= now.timestamp(),
             "arm is missing": pl.col("arm").str.len_bytes() > 0,
+            "a list is missing": pl.all_horizontal(
+                pl.col(*_LISTS).is_not_null()
+            ),
+            "a list holds a missing number": ~pl.any_horizontal(
+                pl.col(*_LISTS).list.eval(pl.element().is_null()).list.any()
+            ),
             "nominal holds a number that is not finite": pl.col("nominal")
             .list.eval(pl.element().is_finite())
             .list.all(),
-            "a list is missing": pl.all_horizontal(
-                pl.col("eligible", "scores", "probabilities", "action", "nominal").is_not_null()
-            ),
             "arm_propensity is not above 0 and finite": pl.col("arm_propensity").is_finite()
             & (pl.col("arm_propensity") > 0),
             # Who decided before us, generation 0, may not have kept the number drawn with.
@@ -142,6 +145,7 @@ def _plainly_good(decisions: pl.DataFrame, now: datetime) -> bool:
     )
 
 
+_LISTS = ("eligible", "scores", "probabilities", "action", "nominal")
 _SCALARS = (
     "decision_id",
     "unit_id",

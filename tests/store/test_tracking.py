@@ -114,9 +114,10 @@ def test_a_run_left_half_done_is_completed(
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(Tracker, "_register", killed)
-        publish(tracker, [0], champion=0, challenger=None)
+        with pytest.raises(KeyboardInterrupt):
+            publish(tracker, [0], champion=0, challenger=None)
     ids = publish(tracker, [0], champion=0, challenger=None)
 
     assert tracker.client().get_run(ids[0]).info.status == "FINISHED"

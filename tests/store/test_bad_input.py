@@ -1,0 +1,149 @@
+"""Rows that break a rule are set aside with the reason; the others are stored."""
+
+from datetime import timedelta
+
+import polars as pl
+import pytest
+
+from decisions.errors import DataError, StoreError
+from decisions.frames import DECISIONS
+from decisions.store import audit
+from decisions.store.database import Database
+from decisions.store.decision_log import append, history
+from decisions.store.problems import decision_row_problems
+from tests.store.samples import NOW, START, begun, decided, outcomes, units
+
+NAN = float("nan")
+INF = float("inf")
+
+
+def first_row(frame: pl.DataFrame, column: str, value: object) -> pl.DataFrame:
+    rest = frame[column].to_list()[1:]
+    return frame.with_columns(pl.Series(column, [value, *rest], dtype=frame.schema[column]))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "problem"),
+    [
+        ("slot", 1, "decision_id is not that of its unit and slot"),
+        ("arm", "", "arm is missing"),
+        ("arm", None, "arm is missing"),
+        ("arm_propensity", 0.0, "arm_propensity is not above 0 and finite"),
+        ("arm_propensity", INF, "arm_propensity is not above 0 and finite"),
+        ("uniform", 1.0, "uniform is not in [0, 1)"),
+        ("uniform", NAN, "uniform is not in [0, 1)"),
+        ("nominal", [NAN], "nominal holds a number that is not finite"),
+        ("nominal", None, "a list is missing"),
+        ("scores", [0.1, None, 0.2], "a list holds a missing number"),
+        ("scores", [0.1, NAN, 0.2], "scores hold a number that is not finite"),
+        ("propensity", None, "propensity is not above 0 and finite"),
+        ("propensity", 0.0, "propensity is not above 0 and finite"),
+        ("action", [7.0], "action is not eligible"),
+        ("eligible", [1, 0, 2], "eligible is not ascending"),
+        ("decided_at", NOW + timedelta(seconds=1), "decided_at lies in the future"),
+    ],
+)
+def test_a_bad_decision_is_named(column: str, value: object, problem: str) -> None:
+    bad = first_row(decided(units(3)), column, value)
+
+    assert decision_row_problems(bad, now=NOW).to_list() == [problem, None, None]
+
+
+def test_bad_decisions_go_to_quarantine_once_and_the_others_are_stored(database: Database) -> None:
+    begun(database)
+    append(database, "payments", "unit", "a", units(4), now=NOW)
+    good = decided(units(5))  # the fifth unit is not stored
+    bad = first_row(good, "scores", [NAN, 0.1, 0.2])
+    bad = bad.with_columns(
+        generation=pl.when(pl.int_range(pl.len()) == 1).then(9).otherwise(0).cast(pl.Int32),
+        parent_id=pl.when(pl.int_range(pl.len()) == 2).then(5).cast(pl.Int64),
+    )
+
+    results = [append(database, "payments", "decision", "a", bad, now=NOW) for _ in range(2)]
+
+    assert results[0].quarantined["problem"].to_list() == [
+        "scores hold a number that is not finite",
+        "generation is not stored",
+        "parent decision is not stored",
+        "unit is not stored",
+    ]
+    assert [(each.written, each.present) for each in results] == [(1, 0), (0, 1)]
+    with database.reading() as connection:
+        rows = connection.exec_driver_sql("select reason, content from quarantine").all()
+    assert len(rows) == 4
+    assert "NaN" in next(row.content for row in rows if row.reason.startswith("scores"))
+    corrected = append(database, "payments", "decision", "a", good.head(4), now=NOW)
+    assert (corrected.written, corrected.present) == (3, 1)
+    stored = history(database, "payments", since=START, until=NOW, as_of=NOW)
+    assert stored.select(list(DECISIONS)).equals(good.head(4))
+    assert audit.verify(database).broken is None
+
+
+def test_outcomes_must_follow_their_decisions(database: Database) -> None:
+    begun(database)
+    append(database, "payments", "unit", "a", units(6), now=NOW)
+    decisions = decided(units(7))
+    append(database, "payments", "decision", "a", decisions.head(6), now=NOW)
+    given = outcomes(decisions)
+    given = given.with_columns(
+        reward=pl.Series([NAN, None, INF, 1.0, 1.0, 1.0, 1.0]),
+        observed_at=pl.when(pl.int_range(pl.len()) == 3)
+        .then(START)
+        .when(pl.int_range(pl.len()) == 4)
+        .then(NOW + timedelta(days=1))
+        .otherwise("observed_at"),
+    )
+
+    done = append(database, "payments", "outcome", "a", given, now=NOW)
+    twice = append(database, "payments", "outcome", "b", pl.concat([given[5:6]] * 2), now=NOW)
+
+    assert done.written == 1
+    assert done.quarantined.sort("decision_id")["problem"].to_list() == [
+        "reward is missing or not finite",
+        "reward is missing or not finite",
+        "reward is missing or not finite",
+        "outcome lies before its decision",
+        "observed_at lies in the future",
+        "decision is not stored",
+    ]
+    assert twice.quarantined["problem"].to_list() == ["decision_id is given twice"] * 2
+
+
+def test_bad_units_are_named(database: Database) -> None:
+    good = units(5)
+    given = good.with_columns(
+        payload=pl.Series(["[]", None, '{"a": "\0"}', "{}", "{}"]),
+        reference=pl.Series(["a", "b", "c", "d", "d"]),
+    )
+
+    done = append(database, "payments", "unit", "a", given, now=NOW)
+
+    assert done.seal is None
+    assert done.quarantined["problem"].to_list() == [
+        "payload is not a JSON object",
+        "payload is not a JSON object",
+        "text holds a zero byte",
+        "reference is given twice",
+        "reference is given twice",
+    ]
+
+
+def test_a_frame_of_another_form_is_refused_whole(database: Database) -> None:
+    with pytest.raises(DataError, match="missing columns"):
+        append(database, "payments", "unit", "a", units(1).drop("payload"), now=NOW)
+    with pytest.raises(DataError, match="wanted one of"):
+        append(database, "payments", "verdict", "a", units(1), now=NOW)  # pyright: ignore[reportArgumentType]
+
+
+def test_an_empty_batch_writes_nothing(database: Database) -> None:
+    done = append(database, "payments", "decision", "a", decided(units(0)), now=NOW)
+
+    assert (done.written, done.present, done.seal) == (0, 0, None)
+
+
+def test_a_reference_belongs_to_one_unit(database: Database) -> None:
+    append(database, "payments", "unit", "a", units(1), now=NOW)
+    other = units(1, first=1).with_columns(reference=units(1)["reference"])
+
+    with pytest.raises(StoreError, match="unit_domain_reference_key"):
+        append(database, "payments", "unit", "b", other, now=NOW)

@@ -1,0 +1,95 @@
+"""The schema grows by files that are never edited, from nothing or with rows in it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.pool import NullPool
+
+from decisions.errors import StoreError
+from decisions.store import audit, migrations
+from decisions.store.database import Database, migrate
+from decisions.store.decision_log import append, history
+from tests.store.samples import NOW, START, begun, decided, units
+
+REVISION = '''"""More."""
+
+from decisions.store.migrations import apply
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    apply("0002_more.sql")
+'''
+
+
+def upgrade(db: Database, folder: Path) -> None:
+    url = make_url(db.url).set(drivername="postgresql+psycopg")
+    with create_engine(url, poolclass=NullPool).connect() as connection:
+        migrations.upgrade(connection, folder=folder)
+
+
+def with_second(tmp_path: Path, statement: str) -> Path:
+    folder = tmp_path / "sql"
+    shutil.copytree(migrations.SQL, folder)
+    (folder / "alembic" / "versions" / "0002_more.py").write_text(REVISION)
+    (folder / "migrations" / "0002_more.sql").write_text(statement)
+    return folder
+
+
+def test_migrating_again_changes_nothing(database: Database) -> None:
+    migrate(database)
+    migrate(database)
+
+
+def test_a_further_migration_keeps_the_rows_of_the_first_schema(
+    database: Database, tmp_path: Path
+) -> None:
+    begun(database)
+    append(database, "payments", "unit", "a", units(3), now=NOW)
+    append(database, "payments", "decision", "a", decided(units(3)), now=NOW)
+    folder = with_second(tmp_path, "alter table decision add column extra integer; select 1;")
+
+    upgrade(database, folder)
+    upgrade(database, folder)
+
+    stored = history(database, "payments", since=START, until=NOW, as_of=NOW)
+    assert len(stored) == 3
+    assert audit.verify(database).broken is None
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(database: Database, tmp_path: Path) -> None:
+    folder = with_second(tmp_path, "create table half (a integer); select 1 / 0;")
+
+    with pytest.raises(Exception, match="division by zero"):
+        upgrade(database, folder)
+
+    with database.transaction("owner") as connection:
+        found = connection.exec_driver_sql("select to_regclass('half') is null").scalar_one()
+        revision = connection.exec_driver_sql("select version_num from alembic_version")
+        assert (found, revision.scalar_one()) == (True, "0001")
+
+
+def test_an_edited_migration_is_an_error(database: Database, tmp_path: Path) -> None:
+    folder = with_second(tmp_path, "select 1;")
+    upgrade(database, folder)
+    (folder / "migrations" / "0002_more.sql").write_text("select 2;")
+
+    with pytest.raises(StoreError, match=r"0002_more.sql has digest .* never edited"):
+        upgrade(database, folder)
+
+
+def test_every_statement_says_its_grain_and_order() -> None:
+    for path in (migrations.SQL / "queries").glob("*/*.sql"):
+        text = path.read_text()
+        statement = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
+        assert text.startswith("-- "), path
+        assert "-- Grain: " in text, path
+        assert statement.strip().count(";") == 1, path
+        assert statement == statement.lower(), path
+        if statement.startswith("select") and " from" in statement.replace("\n", " "):
+            assert "order by" in statement or path.stem in {"check", "count"}, path

@@ -1,0 +1,106 @@
+"""Doubles and texts come back as they went, and a batch hashes the same in any order."""
+
+import math
+import struct
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from decisions.store import copy_format
+from decisions.store.columns import content_digest, fingerprints, flatten
+from decisions.store.database import Database, raw
+
+DOUBLES = st.floats(width=64) | st.sampled_from([-0.0, 5e-324, 1e308, math.nan, -math.inf])
+TEXTS = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)))
+SCHEMA = pl.Schema(
+    {
+        "number": pl.Int32(),
+        "text": pl.String(),
+        "real": pl.Float64(),
+        "reals": pl.List(pl.Float64()),
+        "whole": pl.List(pl.Int16()),
+        "at": pl.Datetime("us", "UTC"),
+        "raw": pl.Binary(),
+        "claim": pl.Boolean(),
+    }
+)
+ROWS = st.lists(
+    st.tuples(
+        st.none() | st.integers(-(2**31), 2**31 - 1),
+        st.none() | TEXTS,
+        st.none() | DOUBLES,
+        st.lists(DOUBLES, max_size=5),
+        st.lists(st.integers(-(2**15), 2**15 - 1), max_size=3),
+        st.datetimes(datetime(1800, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+        st.none() | st.binary(max_size=9),
+        st.none() | st.booleans(),
+    ),
+    max_size=12,
+)
+
+
+def bits(frame: pl.DataFrame) -> list[Any]:
+    def exact(value: Any) -> Any:
+        if isinstance(value, float):
+            return struct.pack("<d", value)
+        return [exact(each) for each in value] if isinstance(value, list) else value
+
+    return [[exact(value) for value in row] for row in frame.iter_rows()]
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(rows=ROWS)
+def test_what_is_copied_in_comes_out_to_the_bit(database: Database, rows: list[Any]) -> None:
+    frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+    with database.transaction("owner") as connection:
+        driver = raw(connection)
+        driver.execute(
+            "create temporary table t (number int, text text, real float8, reals float8[],"
+            " whole int2[], at timestamptz, raw bytea, claim boolean, seal bigint) on commit drop"
+        )
+        with driver.cursor() as cursor, cursor.copy("copy t from stdin (format binary)") as copy:
+            copy.write(copy_format.encode(flatten(frame), len(frame)).filled(42))
+        found = copy_format.fetch(driver, b"select * from t")
+
+    assert bits(found.drop("seal")) == bits(frame)
+    assert found["seal"].to_list() == [42] * len(frame)
+    assert found.drop("seal").schema == SCHEMA
+    mine, theirs = flatten(frame), flatten(found.drop("seal"))
+    assert content_digest(mine, len(frame)) == content_digest(theirs, len(frame))
+
+
+def test_a_digest_does_not_change_from_one_release_to_the_next() -> None:
+    row = (1, "é", -0.0, [0.1, math.nan], [3], datetime(2026, 1, 2, tzinfo=UTC), b"\x00", True)
+    frame = pl.DataFrame(
+        [row, (None,) * 3 + ([], []) + row[5:6] + (None,) * 2], SCHEMA, orient="row"
+    )
+
+    columns = flatten(frame)
+
+    assert content_digest(columns, 2).hex() == DIGEST
+    assert [int(mark) for mark in fingerprints(columns, 2)] == MARKS
+
+
+DIGEST = "e9a7f543ab91a63dce6f66c7ca8eadf15aa6c286f6f27fccb7b5558bda3cd48f"
+MARKS = [0, 0]
+
+
+@given(rows=st.lists(st.lists(DOUBLES, max_size=4), min_size=1, max_size=6), data=st.data())
+def test_a_slice_hashes_as_the_rows_alone_do(rows: list[list[float]], data: st.DataObject) -> None:
+    begin = data.draw(st.integers(0, len(rows) - 1))
+    schema = {"x": pl.List(pl.Float64())}
+    part = pl.DataFrame({"x": rows}, schema).slice(begin)
+    alone = pl.DataFrame({"x": rows[begin:]}, schema)
+
+    assert content_digest(flatten(part), len(part)) == content_digest(flatten(alone), len(part))
+    assert fingerprints(flatten(part), len(part)).tolist() == (
+        fingerprints(flatten(pl.DataFrame({"x": rows}, schema)), len(rows))[begin:].tolist()
+    )
