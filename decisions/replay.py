@@ -114,7 +114,8 @@ def explain(db: Database, domain: Domain, decision: int) -> tuple[str, bool]:
         f"Decision {decision} of {domain.title} ({domain.name})",
         f"unit         {row['unit_id']} ({row['reference']}), observed {row['observed_at']}",
         f"payload      {row['payload']}",
-        f"follows up   decision {row['parent_id']}" if row["parent_id"] is not None else "",
+        "follows up   "
+        + ("nothing" if row["parent_id"] is None else f"decision {row['parent_id']}"),
         f"decided      {row['decided_at']} by generation {row['generation']}"
         f" ({generation.policy}), arm {row['arm']!r}",
         f"artefact     sha256 {flow.artifacts.digest(content)}, seed {generation.seed}",
@@ -146,4 +147,4 @@ def explain(db: Database, domain: Domain, decision: int) -> tuple[str, bool]:
             )
         ),
     ]
-    return "\n".join(line for line in lines if line is not None), replayed.equal
+    return "\n".join(lines), replayed.equal

@@ -88,7 +88,7 @@ def child(domain_name: str, count: int, seed: int) -> dict[str, Any]:
     db = Database(required_database_url(settings()))
     domain = domain_named(domain_name)
     ids = decision_log.sample_ids(db, domain_name, count, seed)
-    differing = dict.fromkeys(replaying.COMPARED, 0)
+    differing: dict[str, int] = dict.fromkeys(replaying.COMPARED, 0)
     met: set[int] = set()
     for start in range(0, len(ids), _CHUNK):
         result = replaying.replay(db, domain, ids[start : start + _CHUNK])

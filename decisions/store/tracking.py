@@ -17,22 +17,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
-from mlflow.types import ColSpec, Schema
+from mlflow.types import ColSpec, Schema, TensorSpec
 
 from decisions.errors import StoreError
 from decisions.evaluation import Estimate, Evaluation
 from decisions.gate import Verdict
 from decisions.store import artifacts
-
-_TYPES = {
-    pl.Boolean: "boolean",
-    pl.Float64: "double",
-    pl.Float32: "float",
-    pl.String: "string",
-    pl.Categorical: "string",
-    pl.Enum: "string",
-    pl.Datetime: "datetime",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +47,21 @@ class Record:
     diagnostics: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
+def _type(dtype: pl.DataType) -> str:
+    """MLflow's name of a column's type; whole numbers of every width are "long"."""
+    if dtype.is_float():
+        return "double"
+    if dtype.is_temporal():
+        return "datetime"
+    if dtype == pl.Boolean():
+        return "boolean"
+    return "long" if dtype.is_integer() else "string"
+
+
 def signature(context: pl.Schema) -> ModelSignature:
     """Context columns in; action index and the propensity it was drawn with out."""
-    columns = [
-        ColSpec(_TYPES.get(dtype.base_type(), "long"), name) for name, dtype in context.items()
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(_type(dtype), name) for name, dtype in context.items()
     ]
     return ModelSignature(
         inputs=Schema(columns),
@@ -148,7 +149,7 @@ class Tracker:
         """The run id of each generation, and whether the run is complete."""
         found: dict[int, tuple[str, bool]] = {}
         token: str | None = None
-        while token != "":
+        while token != "":  # the server's sign of the last page is no token
             page = client.search_runs([experiment], max_results=1000, page_token=token)
             found |= {
                 int(run.data.tags["generation"]): (
@@ -158,7 +159,7 @@ class Tracker:
                 for run in page
                 if "generation" in run.data.tags
             }
-            token = page.token or ""
+            token = str(page.token or "")
         return found
 
     def publish(
@@ -292,7 +293,7 @@ class Tracker:
     def _mirror(
         self, client: MlflowClient, runs: Mapping[int, str], wanted: Mapping[str, int | None]
     ) -> None:
-        present = client.get_registered_model(self.domain).aliases
+        present: dict[str, str] = dict(client.get_registered_model(self.domain).aliases)
         for alias, number in wanted.items():
             version = None
             if number is not None and number in runs:
