@@ -1,0 +1,218 @@
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from decisions.domains.payments import DOMAIN, WORLD
+from decisions.domains.payments.training import context_of
+from decisions.domains.payments.transactions import (
+    ATTEMPTS,
+    Reader,
+    Table,
+    checked,
+    logged,
+    parquet_reader,
+    with_transactions,
+)
+from decisions.errors import DataError
+from decisions.frames import DECISIONS, OUTCOMES
+from decisions.policy import choose, pick
+from decisions.seeds import RowKeys
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+N = 50
+
+
+def attempts() -> pl.DataFrame:
+    day = (START - datetime(1970, 1, 1, tzinfo=UTC)).days
+    made = WORLD.environment.arrivals(day, np.arange(N, dtype=np.int64), per_day=N)
+    return made.drop("parent_id").with_columns(retry_of=pl.lit(None, pl.String()))
+
+
+def outcomes() -> pl.DataFrame:
+    return attempts().select(
+        "reference",
+        reward=(pl.int_range(pl.len()) % 3 > 0).cast(pl.Float64),
+        observed_at=pl.col("observed_at") + timedelta(minutes=2),
+    )
+
+
+def decisions() -> pl.DataFrame:
+    frame = attempts()
+    context = context_of(frame.with_columns(parent_id=pl.lit(None, pl.Int64())))
+    eligible = DOMAIN.eligible(context)
+    p = DOMAIN.baseline.probabilities(context, eligible)
+    action = choose(p, RowKeys(1, np.arange(N)).uniforms("own")[:, 0])
+    return frame.select(
+        "reference",
+        decided_at=pl.col("observed_at") + timedelta(minutes=1),
+        policy=pl.lit("rules-7"),
+        arm=pl.lit("explore"),
+        eligible=pl.Series(
+            [np.flatnonzero(row).tolist() for row in eligible], dtype=pl.List(pl.Int16())
+        ),
+        probabilities=pl.Series([row[row > 0].tolist() for row in p]),
+        action=pl.Series(action),
+        propensity=pl.Series(pick(p, action)),
+    )
+
+
+def reader(**altered: pl.DataFrame) -> Reader:
+    tables = {"attempts": attempts(), "decisions": decisions(), "outcomes": outcomes()} | altered
+
+    def read(table: Table, start: datetime, end: datetime) -> pl.DataFrame:
+        del start, end
+        return tables[table]
+
+    return read
+
+
+def at(row: int, column: str, value: object) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    here = pl.int_range(pl.len()) == row
+    return lambda frame: frame.with_columns(
+        pl.when(here).then(pl.lit(value)).otherwise(pl.col(column)).alias(column)
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "alter", "words"),
+    [
+        ("attempts", lambda f: f.drop("risk"), ["missing columns ['risk']"]),
+        ("attempts", lambda f: f.with_columns(more=1), ["unexpected columns ['more']"]),
+        ("attempts", lambda f: f.with_columns(risk=pl.lit("high")), ["risk is String"]),
+        ("attempts", at(4, "risk", float("nan")), ["row 4", "column risk", "NaN"]),
+        ("attempts", at(4, "risk", float("inf")), ["row 4", "column risk", "finite"]),
+        ("attempts", at(7, "amount_minor", 0), ["row 7", "column amount_minor", "above 0"]),
+        ("attempts", at(7, "currency", "USD"), ["row 7", "column currency", "USD"]),
+        ("attempts", at(3, "hour", 24), ["row 3", "column hour", "0 to 23"]),
+        ("attempts", at(3, "card", None), ["row 3", "column card", "wanted a value"]),
+        ("attempts", at(9, "attempt_no", 0), ["row 9", "column attempt_no"]),
+        ("attempts", lambda f: pl.concat([f, f[5:6]]), ["row 5", "reference", "only once"]),
+        (
+            "attempts",
+            lambda f: f.with_columns(pl.col("observed_at").dt.replace_time_zone(None)),
+            ["observed_at", "naive"],
+        ),
+        ("outcomes", at(2, "reward", 0.5), ["row 2", "column reward", "0 or 1"]),
+        ("decisions", at(2, "action", 24), ["row 2", "column action", "24"]),
+        ("decisions", at(2, "arm", "other"), ["row 2", "column arm"]),
+    ],
+)  # fmt: skip
+def test_a_table_that_breaks_a_rule_is_refused_by_row_and_column(
+    table: Table, alter: Callable[[pl.DataFrame], pl.DataFrame], words: list[str]
+) -> None:
+    sound = {"attempts": attempts, "outcomes": outcomes, "decisions": decisions}[table]()
+    assert checked(sound, table).height == N
+
+    with pytest.raises(DataError) as refusal:
+        checked(alter(sound), table)
+
+    assert all(word in str(refusal.value) for word in [table, *words]), str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("alter", "words"),
+    [
+        (at(6, "propensity", 0.9999), "propensity is not the probability of the action"),
+        (at(6, "propensity", 0.0), "propensity is not above 0"),
+        (
+            lambda f: f.with_columns(pl.col("probabilities") * 1.01),
+            "probabilities do not sum to one",
+        ),
+        (
+            lambda f: f.with_columns(
+                eligible=pl.col("eligible").list.eval(
+                    pl.when(pl.len() == 1).then(1).otherwise(pl.element()).cast(pl.Int16)
+                ),
+                action=pl.lit(0, pl.Int64()),
+            ),
+            "action is not eligible",
+        ),
+        (at(6, "reference", "nobody"), "not among the attempts"),
+    ],
+)
+def test_a_log_that_breaks_a_rule_is_refused(
+    alter: Callable[[pl.DataFrame], pl.DataFrame], words: str
+) -> None:
+    read = reader(decisions=alter(decisions()))
+
+    with pytest.raises(DataError, match=words):
+        logged(read, START, START + DAY, known_at=START + 2 * DAY)
+
+
+def test_an_outcome_before_its_decision_is_refused() -> None:
+    early = outcomes().with_columns(pl.col("observed_at") - timedelta(hours=1))
+
+    with pytest.raises(DataError, match="no earlier than its decision"):
+        logged(reader(outcomes=early), START, START + DAY, known_at=START + 2 * DAY)
+
+
+def test_a_sound_log_keeps_its_actions_and_redraws_them() -> None:
+    log = logged(reader(), START, START + DAY, known_at=START + 2 * DAY)
+
+    sound = decisions().sort("decided_at")
+    assert log.decisions["action"].list.first().cast(pl.Int64).equals(sound["action"])
+    assert set(log.decisions.columns) == {*DECISIONS, "reference"} - {"decision_id", "unit_id"}
+    p = np.zeros((N, 24))
+    for row, (eligible, probabilities) in enumerate(
+        log.decisions.select("eligible", "probabilities").iter_rows()
+    ):
+        p[row, eligible] = probabilities
+    again = choose(p, log.decisions["uniform"].to_numpy())
+    np.testing.assert_array_equal(again, sound["action"].to_numpy())
+
+
+def test_parquet_files_are_a_world(tmp_path: Path) -> None:
+    (tmp_path / "attempts").mkdir()
+    frame = attempts().with_columns(
+        pl.col("hour").cast(pl.Int8), pl.col("observed_at").dt.cast_time_unit("ms")
+    )
+    frame[:20].write_parquet(tmp_path / "attempts" / "a.parquet")
+    frame[20:].write_parquet(tmp_path / "attempts" / "b.parquet")
+    outcomes().write_parquet(tmp_path / "outcomes.parquet")
+    world = with_transactions(DOMAIN, parquet_reader(tmp_path)).world
+    assert world is not None
+
+    arrived = world.arrivals(START, START + DAY, pl.DataFrame())
+    noon = START + DAY / 2
+    morning = world.arrivals(START, noon, pl.DataFrame())
+    taken = arrived.with_columns(
+        decision_id=pl.int_range(pl.len(), dtype=pl.Int64), decided_at=pl.col("observed_at")
+    )
+    known = world.outcomes(taken, noon)
+
+    assert arrived.columns == ["reference", "observed_at", *DOMAIN.units]
+    assert arrived.height == N
+    assert 0 < morning.height < N
+    assert (morning["observed_at"] < noon).all()
+    assert known.schema == OUTCOMES
+    assert 0 < known.height < N
+    assert (known["observed_at"] <= noon).all()
+
+
+def test_a_retry_finds_its_parent_among_the_settled() -> None:
+    frame = attempts().with_columns(
+        retry_of=pl.when(pl.int_range(pl.len()) == 1).then(pl.lit("before"))
+    )
+    settled = pl.DataFrame({"reference": ["before"], "decision_id": [77]})
+    world = with_transactions(DOMAIN, reader(attempts=frame)).world
+    assert world is not None
+
+    arrived = world.arrivals(START, START + DAY, settled)
+
+    assert arrived["parent_id"].drop_nulls().to_list() == [77]
+
+
+def test_a_folder_without_tables_says_what_it_wants(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="attempts.parquet"):
+        parquet_reader(tmp_path)("attempts", START, START + DAY)
+
+
+def test_the_documentation_names_every_column() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "transactions.md").read_text()
+
+    assert all(f"`{name}`" in text for name in ATTEMPTS)
