@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 import polars as pl
 from matplotlib.figure import Figure
@@ -159,7 +160,7 @@ class Tracker:
                 for run in page
                 if "generation" in run.data.tags
             }
-            token = str(page.token or "")
+            token = cast("str | None", page.token) or ""
         return found
 
     def publish(
@@ -293,7 +294,8 @@ class Tracker:
     def _mirror(
         self, client: MlflowClient, runs: Mapping[int, str], wanted: Mapping[str, int | None]
     ) -> None:
-        present: dict[str, str] = dict(client.get_registered_model(self.domain).aliases)
+        registered = client.get_registered_model(self.domain)
+        present = cast("dict[str, str]", registered.aliases)
         for alias, number in wanted.items():
             version = None
             if number is not None and number in runs:
