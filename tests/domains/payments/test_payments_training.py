@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -6,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decisions.bandits.oracles import LightGBMConfig
-from decisions.bandits.policies import SquareCB, Uniform
+from decisions.bandits.oracles import Ensemble, LightGBMConfig
+from decisions.bandits.policies import Floor, OraclePolicy, Split, SquareCB, Uniform
 from decisions.domains.payments import DOMAIN, WORLD
 from decisions.domains.payments.evaluation import evaluate
 from decisions.domains.payments.features import FOLDS, RATES, fit_encoder
@@ -19,7 +20,7 @@ from decisions.domains.payments.training import (
 )
 from decisions.errors import DataError
 from decisions.frames import DECISIONS, decided, decision_id, decision_problems, unit_id
-from decisions.policy import Policy
+from decisions.policy import BoolArray, FinitePolicy, FloatArray, Policy
 from decisions.seeds import RowKeys, stream
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -45,6 +46,10 @@ def history_of(policy: Policy, n: int, *, day: int = 0) -> pl.DataFrame:
     joined = made.drop("parent_id").join(units.drop("slot"), on="unit_id", validate="1:1")
     outcomes = WORLD.outcomes(joined, now + 30 * DAY).rename({"observed_at": "reward_at"})
     return joined.join(outcomes, on="decision_id", how="left", validate="1:1")
+
+
+def chances(policy: Policy, context: pl.DataFrame, eligible: BoolArray) -> FloatArray:
+    return cast("FinitePolicy", policy).probabilities(context, eligible)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +105,7 @@ def test_noise_encoded_out_of_fold_predicts_nothing() -> None:
 
 
 def test_a_merchant_never_seen_gets_the_overall_rate_and_no_code() -> None:
-    encoder, _ = fit_encoder(CONTEXT, np.arange(60) % 2.0)
+    encoder, _ = fit_encoder(CONTEXT, np.tile([0.0, 1.0], 30))
 
     encoded = encoder.encode(CONTEXT.with_columns(merchant=pl.lit("new")))
 
@@ -118,6 +123,7 @@ def test_split_propensities_are_the_marginal_of_control_explore_and_exploit(
 ) -> None:
     context, eligible = context_of(uniform_history), logged_eligible(uniform_history)
     draw = trained.act(context, eligible, RowKeys(5, np.arange(len(context))))
+    assert isinstance(trained, Split)
     exploring = trained.explore.probabilities(context, eligible)
 
     action = draw.action[:, 0].astype(int)
@@ -140,8 +146,8 @@ def test_training_again_gives_the_same_bits_and_so_does_loading(
     files = DOMAIN.dump(trained)
 
     assert DOMAIN.dump(again) == files
-    p = trained.probabilities(context, eligible)
-    np.testing.assert_array_equal(DOMAIN.load(files).probabilities(context, eligible), p)
+    p = chances(trained, context, eligible)
+    np.testing.assert_array_equal(chances(DOMAIN.load(files), context, eligible), p)
 
 
 def test_only_exploring_rows_with_outcomes_teach(uniform_history: pl.DataFrame) -> None:
@@ -176,7 +182,7 @@ def test_a_window_in_which_all_was_authorised_explores_uniformly(
     policy = recipe(calm.lazy(), [], stream(1, "train"))
 
     context, eligible = context_of(calm), logged_eligible(calm)
-    p = policy.probabilities(context, eligible)
+    p = chances(policy, context, eligible)
     np.testing.assert_allclose(p, Uniform().probabilities(context, eligible), atol=1e-12)
 
 
@@ -204,10 +210,14 @@ def test_averaging_takes_the_newest_oracle_of_the_champions(
 
     policy = recipe(uniform_history.lazy(), [trained, DOMAIN.baseline], stream(2, "train"))
 
-    members = policy.explore.policy.oracle.members
-    assert len(members) == 2  # the baseline has no oracle
-    assert members[1] is newest_oracle(trained)
-    assert members[0] is newest_oracle(policy)
+    assert isinstance(policy, Split)
+    assert isinstance(policy.explore, Floor)
+    assert isinstance(policy.explore.policy, OraclePolicy)
+    oracle = policy.explore.policy.oracle
+    assert isinstance(oracle, Ensemble)
+    assert len(oracle.members) == 2  # the baseline has no oracle
+    assert oracle.members[1] is newest_oracle(trained)
+    assert oracle.members[0] is newest_oracle(policy)
 
 
 def test_the_first_candidate_is_judged_better_than_uniform_within_its_interval(
@@ -219,7 +229,7 @@ def test_the_first_candidate_is_judged_better_than_uniform_within_its_interval(
 
     context, eligible = context_of(held_out), logged_eligible(held_out)
     success = WORLD.environment.success(held_out)
-    p = trained.probabilities(context, eligible) - DOMAIN.baseline.probabilities(context, eligible)
+    p = chances(trained, context, eligible) - chances(DOMAIN.baseline, context, eligible)
     truth = float((p * success).sum(axis=1).mean())
     half = (found.difference.upper - found.difference.lower) / 2 / 1.96
     assert found.refusal is None
