@@ -1,22 +1,24 @@
 """What a page draws: titles, units, and colours that colour-blind people tell apart."""
 
+from typing import Any
+
 import altair as alt
 import polars as pl
 
 # Okabe and Ito (2008), "Color universal design"; each verdict also has a shape of its own.
 VERDICTS = {
-    "promote": ("#0072B2", "triangle-up"),
-    "hold": ("#E69F00", "circle"),
-    "reject": ("#D55E00", "cross"),
-    "refused": ("#999999", "diamond"),
+    "promoted": ("#0072B2", "triangle-up"),
+    "held": ("#E69F00", "circle"),
+    "rejected": ("#D55E00", "cross"),
     "not judged": ("#999999", "square"),
 }
-_HEIGHT = 260
+_HEIGHT = 300
+Layers = alt.LayerChart | alt.FacetChart | alt.Chart
 
 
-def _verdict(*, legend: bool) -> dict[str, object]:
+def _verdict() -> dict[str, Any]:
     names = list(VERDICTS)
-    shown = alt.Legend(title="Verdict", orient="bottom") if legend else None
+    shown = alt.Legend(title=None, orient="top")
     return {
         "color": alt.Color(
             "verdict:N",
@@ -43,7 +45,7 @@ def _tooltip(column: str, unit: str) -> list[alt.Tooltip]:
     ]
 
 
-def _intervals(generations: pl.DataFrame, column: str, *, axis: alt.Axis, unit: str) -> alt.Chart:
+def _intervals(generations: pl.DataFrame, column: str, *, axis: alt.Axis, unit: str) -> Layers:
     x = alt.X("number:O", title="Generation", axis=alt.Axis(labelAngle=0))
     bars = (
         alt.Chart(generations)
@@ -52,7 +54,7 @@ def _intervals(generations: pl.DataFrame, column: str, *, axis: alt.Axis, unit: 
             x=x,
             y=alt.Y(f"{column}_lower:Q", axis=axis, scale=alt.Scale(zero=False)),
             y2=f"{column}_upper:Q",
-            color=_verdict(legend=False)["color"],
+            color=_verdict()["color"],
         )
     )
     points = (
@@ -62,26 +64,26 @@ def _intervals(generations: pl.DataFrame, column: str, *, axis: alt.Axis, unit: 
             x=x,
             y=alt.Y(f"{column}:Q", axis=axis, scale=alt.Scale(zero=False)),
             tooltip=_tooltip(column, unit),
-            **_verdict(legend=True),
+            **_verdict(),
         )
     )
     return bars + points
 
 
-def difference(generations: pl.DataFrame) -> alt.LayerChart:
+def difference(generations: pl.DataFrame) -> Layers:
     """Candidate minus champion with its interval; above the line of zero is better."""
     axis = alt.Axis(title="Percentage points", format="+.2f")
     zero = (
         alt.Chart(pl.DataFrame({"zero": [0.0]}))
         .mark_rule(strokeDash=[6, 4], color="#444444")
-        .encode(y="zero:Q")
+        .encode(y=alt.Y("zero:Q"))
     )
     return (zero + _intervals(generations, "difference", axis=axis, unit="points")).properties(
         height=_HEIGHT
     )
 
 
-def value(generations: pl.DataFrame, *, reward: str) -> alt.LayerChart:
+def value(generations: pl.DataFrame, *, reward: str) -> Layers:
     """What each candidate would earn, with its interval, in per cent of `reward`."""
     axis = alt.Axis(title=reward[:1].upper() + reward[1:] + ", %", format=".2f")
     return _intervals(generations, "value", axis=axis, unit="%").properties(height=_HEIGHT)

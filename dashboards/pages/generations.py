@@ -8,12 +8,13 @@ import streamlit as st
 from decisions.domains import all_domains
 from decisions.errors import DecisionsError
 
-WORDS = {
-    "promote": "promoted: surely better than the champion",
-    "hold": "held: not surely better than the champion",
-    "reject": "rejected: not better than the champion, or a rule is broken",
-    "refused": "held: the logs cannot answer",
-    "not judged": "not judged yet",
+VERDICTS = {"promote": "promoted", "hold": "held", "reject": "rejected"}
+MEANING = {
+    "promoted": "surely better than the champion",
+    "held": "not surely better than the champion",
+    "rejected": "surely not better than the champion",
+    "refused": "the logs cannot answer",
+    "not judged": "",
 }
 DATE = "%-d %B %Y, %H:%M UTC"
 
@@ -29,7 +30,7 @@ def chosen_domain(names: list[str]) -> str:
         "Domain",
         names,
         index=names.index(asked),
-        format_func=lambda name: titles.get(name, name),
+        format_func=lambda name: titles.get(str(name), str(name)),
     )
     st.query_params["domain"] = chosen
     return chosen
@@ -40,7 +41,7 @@ def shown(timeline: pl.DataFrame) -> pl.DataFrame:
     numbers = [
         f"{name}{end}" for name in ("value", "difference") for end in ("", "_lower", "_upper")
     ]
-    refused = pl.col("value").is_nan() & (pl.col("verdict") == "hold")
+    refused = pl.col("value").is_null() & (pl.col("verdict") == "hold")
     return (
         timeline.filter(pl.col("number") > 0)
         .with_columns(
@@ -50,7 +51,7 @@ def shown(timeline: pl.DataFrame) -> pl.DataFrame:
         .with_columns(
             pl.when(refused.fill_null(value=False))
             .then(pl.lit("refused"))
-            .otherwise(pl.col("verdict").fill_null("not judged"))
+            .otherwise(pl.col("verdict").replace(VERDICTS).fill_null("not judged"))
             .alias("verdict")
         )
     )
@@ -68,7 +69,7 @@ def headline(generations: pl.DataFrame, promotions: pl.DataFrame, timeline: pl.D
     """Who is champion, what was tried, and what came of it, in one sentence and four figures."""
     champion = promotions.row(-1, named=True)
     newest = generations.filter(pl.col("cutoff") == pl.col("cutoff").max())
-    promoted = newest.filter(pl.col("verdict") == "promote")
+    promoted = newest.filter(pl.col("verdict") == "promoted")
     result = (
         f"**generation {promoted['number'][0]} ({promoted['policy'][0]}) became champion**"
         if promoted.height
@@ -91,17 +92,18 @@ def table(generations: pl.DataFrame, why: pl.DataFrame) -> None:
         pl.col("number").alias("Generation"),
         pl.col("policy").alias("Policy"),
         pl.col("cutoff").dt.replace_time_zone(None).alias("Data until (UTC)"),
+        pl.col("decisions_logged").alias("Decisions"),
         interval("value").alias("Value, %"),
         interval("difference").alias("Difference, points"),
-        pl.col("verdict").replace_strict(WORDS, default="").alias("Verdict"),
-        pl.col("why").fill_null("").alias("Why"),
-        pl.col("decisions_logged").alias("Decisions logged"),
+        pl.col("verdict").alias("Verdict"),
+        pl.coalesce("why", pl.col("verdict").replace_strict(MEANING, default="")).alias("Why"),
     )
     st.dataframe(
         rows.reverse(),
         hide_index=True,
         column_config={
-            "Data until (UTC)": st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm")
+            "Why": st.column_config.TextColumn(width="large"),
+            "Data until (UTC)": st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm"),
         },
     )
 
