@@ -27,7 +27,7 @@ from decisions.store.database import Database
 STEPS = ("decide", "settle", "generation")  # of one day, in this order
 # Open Bandit's logs are of 24-30 November 2019: a generation at the end of each of the last days.
 LOGGED = {
-    "open_bandit": [datetime(2019, 11, day, tzinfo=UTC) for day in (28, 29, 30)]
+    "open_bandit": [datetime(2019, 11, day, tzinfo=UTC) for day in (29, 30)]
     + [datetime(2019, 12, 1, tzinfo=UTC)]
 }
 
@@ -120,10 +120,10 @@ def _main_job(jobs: list[Job], *, headless: bool) -> None:
 def _drive(
     stack: running.Stack, jobs: list[Job], report: Callable[[str], None], *, resumed: bool
 ) -> None:
-    airflow = sign_in(stack.addresses["airflow_url"], home())
-    airflow.await_dags({job.dag for job in jobs})
-    for number, job in enumerate(jobs, start=1):
-        _complete(airflow, job, f"{number}/{len(jobs)}", report, resumed=resumed)
+    with sign_in(stack.addresses["airflow_url"], home()) as airflow:
+        airflow.await_dags({job.dag for job in jobs})
+        for number, job in enumerate(jobs, start=1):
+            _complete(airflow, job, f"{number}/{len(jobs)}", report, resumed=resumed)
 
 
 def _complete(

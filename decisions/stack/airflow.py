@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -179,8 +180,9 @@ def password(home: Path) -> str:
         raise StackError(f"no Airflow login in {home}: start the stack first") from error
 
 
-def sign_in(url: str, home: Path) -> Airflow:
-    """A client for the local Airflow at `url`.
+@contextmanager
+def sign_in(url: str, home: Path) -> Generator[Airflow]:
+    """A client for the local Airflow at `url`, closed at the end of the block.
 
     Raises:
         StackError: it does not answer, or refuses the login.
@@ -192,4 +194,5 @@ def sign_in(url: str, home: Path) -> Airflow:
     except httpx.HTTPError as error:
         raise StackError(f"cannot sign in to Airflow at {url}: {error!r}") from error
     headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
-    return Airflow(httpx.Client(base_url=f"{url}/api/v2/", headers=headers, timeout=30))
+    with httpx.Client(base_url=f"{url}/api/v2/", headers=headers, timeout=30) as client:
+        yield Airflow(client)

@@ -148,7 +148,8 @@ def dags(home: Path, stack: running.Stack | None) -> Finding:
     if stack is None or "airflow_url" not in stack.addresses:
         files = sorted(file.name for file in (REPOSITORY / "dags").glob("*.py"))
         return Finding(check="DAGs", ok=bool(files), seen=f"files: {', '.join(files)}")
-    errors = airflow.sign_in(stack.addresses["airflow_url"], home).import_errors()
+    with airflow.sign_in(stack.addresses["airflow_url"], home) as client:
+        errors = client.import_errors()
     last = [f"{file}: {trace.strip().splitlines()[-1]}" for file, trace in errors.items()]
     return Finding(
         check="DAGs",

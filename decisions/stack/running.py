@@ -19,6 +19,7 @@ from decisions.stack.logs import tail
 
 START_PATIENCE_S = 180.0
 STOP_PATIENCE_S = 25.0
+_STARTED: list["subprocess.Popen[bytes]"] = []  # kept, so that they are reaped when they end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +101,7 @@ def start(
             stderr=log,
             start_new_session=True,  # Ctrl-C reaches it through `stop`, once
         )
+    _STARTED.append(supervisor)
     try:
         return _await_health(home, supervisor, report, patience_s)
     except BaseException:
@@ -157,6 +159,7 @@ def stop(home: Path, *, supervisor: int | None = None) -> int:
             psutil.Process(pid).kill()
         except psutil.NoSuchProcess:
             pass
+    _STARTED[:] = [process for process in _STARTED if process.poll() is None]
     left = processes.sweep(home)
     (home / "stack.json").unlink(missing_ok=True)
     return left

@@ -30,9 +30,9 @@ def test_the_stack_starts_whole_and_a_killed_supervisor_leaves_nothing(
         assert running.ailments(stack) == {}
         addresses = [listening(process) for process in processes.members(tmp_path)]
         assert set[str]().union(*addresses) == {"127.0.0.1"}
-        airflow = sign_in(stack.addresses["airflow_url"], tmp_path)
-        airflow.await_dags({"payments_decide", "payments_settle", "payments_generation"})
-        assert airflow.import_errors() == {}
+        with sign_in(stack.addresses["airflow_url"], tmp_path) as airflow:
+            airflow.await_dags({"payments_decide", "payments_settle", "payments_generation"})
+            assert airflow.import_errors() == {}
         password = (tmp_path / "airflow" / "login.secret").read_text()[:20]
         assert all(password not in log.read_text() for log in (tmp_path / "logs").glob("*.log"))
 
