@@ -99,6 +99,8 @@ def test_pieces_of_a_batch_in_any_order_get_the_same_bits(
 
         for name in ("action", "nominal", "propensity", "arm", "arm_propensity", "uniform"):
             np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[rows])
+        assert part.probabilities is not None
+        assert whole.probabilities is not None
         np.testing.assert_array_equal(part.probabilities, whole.probabilities[rows])
 
 

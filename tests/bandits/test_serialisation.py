@@ -13,7 +13,7 @@ import pytest
 from bandits.logs import Logs, uniform_logs
 
 from decisions.bandits import policies, serialisation
-from decisions.bandits.histogram import fit_histogram
+from decisions.bandits.histogram import HistogramOracle, fit_histogram
 from decisions.bandits.linear import fit_logistic, fit_ridge
 from decisions.bandits.oracles import (
     ConstantOracle,
@@ -147,6 +147,7 @@ def test_an_unknown_kind_is_refused_though_the_digest_is_right() -> None:
 
 def test_histogram_nodes_that_form_no_tree_are_refused(logs: Logs) -> None:
     oracle = fit_histogram(logs.data, np.random.default_rng(0), features=logs.features)
+    assert isinstance(oracle, HistogramOracle)
     left = oracle.left.copy()
     left[np.flatnonzero(left)[-1]] = np.flatnonzero(left)[-1]  # a node that is its own child
 
