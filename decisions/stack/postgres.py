@@ -145,7 +145,7 @@ def _start(cluster: PostgresServer, data: Path, sockets: Path) -> subprocess.Pop
     user = cluster.system_user
     group = None if user is None else pwd.getpwnam(user).pw_gid
     with (data / "log").open("ab") as log:
-        return subprocess.Popen(  # noqa: S603
+        return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -178,7 +178,7 @@ def _wait_until_ready(
 
 
 def _stop(server: "subprocess.Popen[bytes]") -> None:
-    """Fast shutdown (SIGINT), then an immediate one (SIGQUIT), which recovers at the next start."""
+    """Fast shutdown (SIGINT), else an immediate one (SIGQUIT); the next start recovers."""
     for request, patience_s in ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0)):
         if server.poll() is None:
             server.send_signal(request)

@@ -42,7 +42,7 @@ class Broken:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What was checked: the head of the chain, how many rows, and the first broken place, if any."""
+    """What was checked: the head of the chain, the number of rows, the first broken place."""
 
     head: Head
     rows: int
@@ -148,7 +148,7 @@ def check_anchor(db: Database, file: Path) -> bool:
 
 
 def export(db: Database, folder: Path, *, progress: Progress = _quiet) -> Head:
-    """Writes all that is sealed into an empty `folder`, for `verify_export`; the head of the chain.
+    """Writes all that is sealed into an empty `folder`, for `verify_export`; the chain's head.
 
     `seals.jsonl` holds the chain; a folder a kind holds its rows as Parquet, whole seals a file;
     `artifact` holds the policies, each named by its digest.
@@ -316,7 +316,7 @@ def _chain(connection: Connection) -> Generator[tuple[Seal, bytes]]:
     while True:
         found = execute(connection, "seal/all", after=after, count=_SEALS_A_READ).all()
         for row in found:
-            values = dict(row._mapping)  # noqa: SLF001
+            values = dict(row._mapping)
             stored = bytes(values.pop("digest"))
             yield (
                 Seal(

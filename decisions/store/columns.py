@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 

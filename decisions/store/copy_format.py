@@ -48,6 +48,12 @@ _ARRAYS: dict[int, tuple[int, pl.DataType]] = {
     1016: (20, pl.Int64()),
     1022: (701, pl.Float64()),
 }
+_CODES: dict[pl.DataType, str] = {
+    pl.Int16(): "i2",
+    pl.Int32(): "i4",
+    pl.Int64(): "i8",
+    pl.Float64(): "f8",
+}
 _ELEMENT_OID: dict[pl.DataType, int] = {dtype: oid for oid, dtype in _ARRAYS.values()}
 
 
@@ -211,7 +217,7 @@ def decode(messages: "list[Any]", types: dict[str, int], *, first: bool) -> pl.D
 def _scalar(buffer: npt.NDArray[np.uint8], at: Ints, length: Ints, *, oid: int) -> pl.Series:
     dtype = _SCALARS[oid]
     null = length < 0
-    if dtype in (pl.String, pl.Binary):
+    if isinstance(dtype, pl.String | pl.Binary):
         length = np.maximum(length, 0)
         place = np.repeat(at, length) + _within(length)
         ends = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
@@ -228,8 +234,7 @@ def _scalar(buffer: npt.NDArray[np.uint8], at: Ints, length: Ints, *, oid: int) 
             micros = _gather(buffer, place, "i8") + _EPOCH_US
             found = pl.Series(micros).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
         else:
-            size = {pl.Int16(): 2, pl.Int32(): 4, pl.Int64(): 8}[dtype]
-            found = pl.Series(_gather(buffer, place, f"i{size}"))
+            found = pl.Series(_gather(buffer, place, _CODES[dtype]))
     if null.any():
         some = pl.Series(~null)
         found = pl.select(pl.when(some).then(found)).to_series()
@@ -241,7 +246,7 @@ def _array(buffer: npt.NDArray[np.uint8], at: Ints, length: Ints, *, oid: int) -
     count = np.zeros(len(at), dtype=np.int64)
     some = length > _ARRAY_EMPTY
     count[some] = _gather(buffer, at[some] + 12, "i4")
-    code = {pl.Int16(): "i2", pl.Int32(): "i4", pl.Int64(): "i8", pl.Float64(): "f8"}[inner]
+    code = _CODES[inner]
     step = 4 + np.dtype(code).itemsize
     place = np.repeat(at + _ARRAY_HEAD, count) + step * _within(count)
     ends = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)

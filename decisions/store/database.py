@@ -49,7 +49,7 @@ class Database:
         Raises:
             StoreError: the server cannot be reached, or refused a statement.
         """
-        with self._named_errors(), _engine(self.url).begin() as connection:
+        with self.named_errors(), _engine(self.url).begin() as connection:
             if role != "owner":
                 connection.exec_driver_sql(f"set local role {role}")
             yield connection
@@ -77,7 +77,8 @@ class Database:
             return read(connection, sql_file, **params)
 
     @contextmanager
-    def _named_errors(self) -> Generator[None]:
+    def named_errors(self) -> Generator[None]:
+        """Turns the driver's errors inside the block into StoreErrors."""
         try:
             yield
         except (DBAPIError, psycopg.Error) as error:
@@ -136,6 +137,5 @@ def migrate(db: Database, *, revision: str = "head") -> None:
     Raises:
         StoreError: the server cannot be reached, or a migration that has run was edited.
     """
-    with db._named_errors():  # noqa: SLF001
-        with _engine(db.url).connect() as connection:
-            migrations.upgrade(connection, revision=revision)
+    with db.named_errors(), _engine(db.url).connect() as connection:
+        migrations.upgrade(connection, revision=revision)

@@ -102,7 +102,7 @@ def assign_units(db: Database, domain: str, arrivals: pl.DataFrame) -> pl.DataFr
             rank=pl.int_range(pl.len()).over("minute") + pl.col("taken").fill_null(0),
         )
     )
-    if (ranked["rank"].max() or 0) >= UNITS_A_MINUTE:
+    if ranked.select((pl.col("rank") >= UNITS_A_MINUTE).any()).item():
         raise DataError(f"more than {UNITS_A_MINUTE} units of {domain} in one minute")
     fresh_units = ranked.with_columns(unit_id=pl.col("minute") * UNITS_A_MINUTE + pl.col("rank"))
     known_units = given.join(known.select("reference", "unit_id"), on="reference")
@@ -118,7 +118,7 @@ def pending(db: Database, domain: str, until: datetime) -> pl.DataFrame:
 def history(
     db: Database, domain: str, *, since: datetime, until: datetime, as_of: datetime
 ) -> pl.DataFrame:
-    """Decisions taken in [since, until) with their units and what was known of outcomes at `as_of`.
+    """Decisions taken in [since, until) with their units and outcomes as known at `as_of`.
 
     Columns: DECISIONS, `reference`, `observed_at`, `payload`, `reward`, `reward_at`; the last two
     are null where no outcome was observed by `as_of`. By decision id.
@@ -134,7 +134,7 @@ def history(
 
 
 def unsettled(db: Database, domain: str, *, as_of: datetime, maturity: timedelta) -> pl.DataFrame:
-    """Decisions without an outcome, taken in [as_of - maturity, as_of], with their units, by id."""
+    """Decisions without an outcome, taken in [as_of - maturity, as_of], with units (by id)."""
     return db.read("decision/unsettled", domain=domain, since=as_of - maturity, until=as_of)
 
 

@@ -207,10 +207,12 @@ def record_evaluation(
         ConflictingRecord: it has been evaluated already, with another result.
         LeaseLost: another worker has taken the work over.
     """
-    fixed = {"number": number, "champion": champion, "evaluated_at": now}
+    fixed: dict[str, Any] = {"number": number, "champion": champion, "evaluated_at": now}
     named = [(role, "", getattr(evaluation, role)) for role in _MAIN]
     named += [("estimate", name, each) for name, each in evaluation.estimates.items()]
-    rows = [{**fixed, "role": role, "name": name, **vars(each)} for role, name, each in named]
+    rows: list[dict[str, Any]] = [
+        {**fixed, "role": role, "name": name, **vars(each)} for role, name, each in named
+    ]
     rows += [
         {**fixed, "role": "check", "name": name, "value": value}
         for name, value in evaluation.checks.items()

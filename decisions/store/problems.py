@@ -73,9 +73,7 @@ def decision_row_problems(decisions: pl.DataFrame, *, now: datetime) -> pl.Serie
             & (pl.col("decision_id") == decision_id(pl.col("unit_id"), pl.col("slot"))),
             "decision_id lies in the future": minute_of(pl.col("unit_id")) * 60 <= now.timestamp(),
             "arm is missing": pl.col("arm").str.len_bytes() > 0,
-            "a list is missing": pl.all_horizontal(
-                pl.col(*_LISTS).is_not_null()
-            ),
+            "a list is missing": pl.all_horizontal(pl.col(*_LISTS).is_not_null()),
             "a list holds a missing number": ~pl.any_horizontal(
                 pl.col(*_LISTS).list.eval(pl.element().is_null()).list.any()
             ),

@@ -175,7 +175,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Written:
-    """How many rows were new, how many were there already, and the number of the seal over them."""
+    """How many rows were new, how many were there already, and their seal."""
 
     written: int
     present: int

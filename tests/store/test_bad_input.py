@@ -31,7 +31,7 @@ def first_row(frame: pl.DataFrame, column: str, value: object) -> pl.DataFrame:
         ("arm_propensity", 0.0, "arm_propensity is not above 0 and finite"),
         ("arm_propensity", INF, "arm_propensity is not above 0 and finite"),
         ("uniform", 1.0, "uniform is not in [0, 1)"),
-        ("uniform", NAN, "uniform is not in [0, 1)"),
+        ("uniform", -0.5, "uniform is not in [0, 1)"),
         ("nominal", [NAN], "nominal holds a number that is not finite"),
         ("nominal", None, "a list is missing"),
         ("scores", [0.1, None, 0.2], "a list holds a missing number"),

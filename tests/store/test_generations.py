@@ -170,5 +170,5 @@ def test_diagnostics_are_stored_by_name(database: Database) -> None:
             now=NOW + timedelta(hours=hours),
         )
 
-    with pytest.raises(ConflictingRecord, match="with value = 0.5"):
+    with pytest.raises(ConflictingRecord, match=r"with value = 0\.5"):
         generations.record_diagnostics(database, "payments", 0, {"entropy": 0.6}, now=NOW)

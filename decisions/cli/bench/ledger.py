@@ -84,9 +84,7 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def measure(
-    db: Database, bench: Workbench, *, rows: int, rounds: int
-) -> dict[str, list[float]]:
+def measure(db: Database, bench: Workbench, *, rows: int, rounds: int) -> dict[str, list[float]]:
     """Seconds a batch of each writer, in turn, each round on fresh rows of the same make."""
     rng = stream(SEED, DOMAIN, "ledger")
     spent: dict[str, list[float]] = {"sealed": [], "plain": [], "repeated": []}
