@@ -1,4 +1,15 @@
-"""Payments: which interventions to apply to an attempt, learned from logged authorisations."""
+"""Payments: which interventions to apply to an attempt, learned from logged authorisations.
+
+What production runs is read here. The values were chosen in the simulator: environments 20 and
+21, 10 000 decisions a generation, 8 generations of memory, no floor; figures are the value of the
+whole traffic minus that of doing nothing, mean of later generations. Half of the cards exploring
+earned +2.5 pp with SquareCB 300 or 1000 and +2.6 pp with FastCB 100 or 300; a quarter +2.5 pp
+(SquareCB 1000) and +1.9 to +2.2 pp (FastCB); a tenth +1.7 to +2.0 pp (SquareCB 1000). Greedier
+rules move more traffic: the best action of a half-exploring SquareCB 300 changed on 0.35 of rows
+from one generation to the next, of FastCB 1000 on 0.49. Trees as in the reference (50 of 15
+leaves) lost 0.5 pp against 150 of 31. With `average=2` and the floor, candidates moved 0.23 to
+0.31 of the traffic against the champion (environment 2024); the gate allows 0.3.
+"""
 
 from datetime import timedelta
 
