@@ -1,6 +1,7 @@
 """The spine: the steps a DAG runs, for any domain. Each finds its own result when run twice."""
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from hashlib import sha256
@@ -43,7 +44,7 @@ LEASE_SECONDS = 600.0  # longer than any step; the retry of a killed worker take
 LOOKBACK = timedelta(days=7)
 PREDECESSORS = 4  # how many earlier champions a trainer is shown
 BATCH = 50_000  # decisions a transaction
-END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
+BEGINNING, END_OF_TIME = (datetime(year, 1, 1, tzinfo=UTC) for year in (1970, 9999))
 
 
 @lru_cache
@@ -61,7 +62,11 @@ def _leased(db: Database, name: str, holder: str) -> AbstractContextManager[Leas
 
 
 def begin(db: Database, domain: Domain, *, now: datetime, seed: int) -> None:
-    """Makes the baseline generation 0 and champion, so that an incumbent always exists."""
+    """Makes the baseline generation 0 and champion, so that an incumbent always exists.
+
+    It is champion of every time before the first promotion, also of days before `now` that are
+    made up for later.
+    """
     generations.begin(
         db,
         domain.name,
@@ -78,7 +83,13 @@ def begin(db: Database, domain: Domain, *, now: datetime, seed: int) -> None:
         generations.record_artifact(db, domain.name, 0, content, rows=0, details={}, now=begun)
     if db.read("promotion/champion", domain=domain.name).is_empty():
         generations.promote(
-            db, domain.name, 0, by="begin", reason="the baseline comes first", now=begun
+            db,
+            domain.name,
+            0,
+            by="begin",
+            reason="the baseline comes first",
+            now=begun,
+            since=BEGINNING,
         )
 
 
@@ -117,13 +128,12 @@ def _missing_days(
 def due_days(db: Database, domain: Domain, *, until: datetime) -> list[datetime]:
     """Starts of the days whose units should have arrived by `until` and did not, oldest first.
 
-    None lies before the domain began, or more than LOOKBACK before `until`: an older gap is
-    filled by runs for its own days.
+    The day before `until` is always among them. No other lies before the domain began, or more
+    than LOOKBACK before `until`: an older gap is filled by runs for its own days.
     """
     begun = generations.generation(db, domain.name, 0).cutoff
-    return _missing_days(
-        db, domain, "arrive", first=max(_day(begun), _day(until) - LOOKBACK), until=until
-    )
+    first = min(max(_day(begun), _day(until) - LOOKBACK), _day(until) - DAY)
+    return _missing_days(db, domain, "arrive", first=first, until=until)
 
 
 def unit_columns(frame: pl.DataFrame, domain: Domain) -> pl.DataFrame:
@@ -472,7 +482,8 @@ def judge_cutoff(
     """The verdict on each generation of a cut-off; promotes at most one of them.
 
     The intervals are corrected for the number of candidates. A candidate is promoted only while
-    the champion it was compared with still is champion.
+    the champion it was compared with still is champion, and nobody became it for a later time; a
+    candidate that passes otherwise, as of an older cut-off made up for later, is held, saying so.
 
     Raises:
         DataError: a planned generation is not evaluated yet.
@@ -482,20 +493,42 @@ def judge_cutoff(
         stored = generations.verdicts(db, domain.name, cutoff)
         verdicts = {each.number: each.verdict for each in stored}
         if len(verdicts) < len(planned):
-            verdicts = judge_together(
+            judged = judge_together(
                 {item.number: _evaluated(db, domain, item.number) for item in planned},
                 domain.gate,
                 candidates=len(planned),
             )
-            for number, verdict in verdicts.items():
-                generations.record_verdict(
-                    db, domain.name, number, verdict, lease=lease, now=cutoff
-                )
+            for item in planned:
+                if item.number not in verdicts:
+                    verdict = _timely(db, domain, item, judged[item.number])
+                    generations.record_verdict(
+                        db, domain.name, item.number, verdict, lease=lease, now=cutoff
+                    )
+                    verdicts[item.number] = verdict
         for number in [number for number, verdict in verdicts.items() if verdict.promoted]:
             promote_generation(
                 db, domain, number, by="gate", reason=f"passed at {cutoff.isoformat()}", now=cutoff
             )
     return verdicts
+
+
+def _timely(db: Database, domain: Domain, item: Generation, verdict: Verdict) -> Verdict:
+    """`verdict`, or hold where it would promote over a champion of a later time."""
+    overtaken = _overtaken(db, domain, item, at=item.cutoff)
+    if overtaken is None or not verdict.promoted:
+        return verdict
+    return replace(verdict, outcome="hold", note=f"passed, but {overtaken}")
+
+
+def _overtaken(db: Database, domain: Domain, item: Generation, *, at: datetime) -> str | None:
+    """Why a generation cannot become champion at a time any more, in words; None if it can."""
+    promoted = db.read("promotion/before", domain=domain.name, time=END_OF_TIME)
+    number, since = promoted.row(0)[:2]
+    if since > at:
+        return f"generation {number} has been champion since {since.isoformat()}, a later time"
+    if number != item.parent:
+        return f"it was compared with generation {item.parent}, and {number} is champion"
+    return None
 
 
 def _evaluated(db: Database, domain: Domain, number: int) -> Evaluation:
@@ -513,13 +546,15 @@ def promote_generation(
 ) -> bool:
     """Makes a generation champion if the one it was compared with still is; whether it is now.
 
-    Promoting an older generation by hand (a rollback) is `generations.promote`.
+    It is not where another became champion for a time after `now`. Promoting an older generation
+    by hand (a rollback) is `generations.promote`.
     """
     champion = generations.champion(db, domain.name)
     if champion == number:
         return True
     promoted_before = number in champions(db, domain, until=END_OF_TIME)
-    if promoted_before or champion != generations.generation(db, domain.name, number).parent:
+    item = generations.generation(db, domain.name, number)
+    if promoted_before or _overtaken(db, domain, item, at=now) is not None:
         return False
     generations.promote(db, domain.name, number, by=by, reason=reason, now=now)
     return True

@@ -86,6 +86,61 @@ def test_days_that_the_scheduler_lost_are_made_up_for(database: Database) -> Non
     assert flow.due_days(database, COINS, until=START + 3 * DAY) == []
 
 
+def test_the_baseline_is_champion_of_days_before_the_domain_began(database: Database) -> None:
+    flow.begin(database, COINS, now=START + 2 * DAY, seed=11)
+
+    taken = [
+        flow.catch_up(database, COINS, until=START + day * DAY, holder="test")
+        for day in range(1, 6)
+    ]
+
+    assert taken == [300, 300, 305, 305, 305]  # from the third day on with retries
+    assert generations.champion_at(database, COINS.name, START) == 0
+
+
+def test_a_backfill_of_earlier_days_may_promote_as_if_it_had_run_in_time(
+    database: Database,
+) -> None:
+    flow.begin(database, COINS, now=START + 9 * DAY, seed=11)
+    live(database, 4)
+
+    champion = generations.champion(database, COINS.name)
+    assert generations.generation(database, COINS.name, champion).policy == "means"
+    assert generations.champion_at(database, COINS.name, START + DAY) == 0
+    assert flow.load_policy(database, COINS, champion) is not None
+
+
+def test_a_cut_off_made_up_for_later_never_replaces_a_later_champion(database: Database) -> None:
+    live(database, 2)
+    for day in (3, 4):
+        now = START + day * DAY
+        flow.catch_up(database, COINS, until=now, holder="test")
+        flow.settle(database, COINS, as_of=now, holder="test")
+    before = generations.champion(database, COINS.name)
+
+    def generation_of(day: int) -> dict[int, str]:
+        cutoff = START + day * DAY
+        for number in flow.plan_generations(database, COINS, cutoff=cutoff, seed=11):
+            flow.train_generation(database, COINS, number, holder="test")
+            flow.evaluate_generation(database, COINS, number, holder="test")
+        verdicts = flow.judge_cutoff(database, COINS, cutoff=cutoff, holder="test")
+        return {number: verdict.note for number, verdict in verdicts.items() if verdict.note}
+
+    generation_of(4)
+    later = generations.champion(database, COINS.name)
+    notes = generation_of(3)
+    again = generation_of(3)
+
+    assert before == 0
+    assert generations.generation(database, COINS.name, later).policy == "means"
+    assert generations.champion(database, COINS.name) == later
+    (made_up,) = [number for number, note in notes.items() if note.startswith("passed, but")]
+    assert f"generation {later} has been champion since 2026-03-05" in notes[made_up]
+    assert again == notes
+    assert generations.generation(database, COINS.name, made_up).parent == 0
+    assert generations.champion_at(database, COINS.name, START + 3 * DAY) == 0
+
+
 def test_a_retry_names_the_decision_it_follows_up(database: Database) -> None:
     live(database, 3)
 

@@ -91,10 +91,11 @@ def plan(
 ) -> list[int]:
     """A generation number for each of `policies` at this cut-off; the same ones when repeated.
 
-    The champion of the moment becomes the parent of those that are new.
+    The champion as of the cut-off becomes the parent of those that are new: a cut-off that is made
+    up for later competes with whoever was champion then.
 
     Raises:
-        StoreError: the domain has no champion yet: `begin` and `promote` come first.
+        StoreError: the domain had no champion then: `begin` and `promote` come first.
     """
     with db.transaction() as connection:
         leases.check(connection, lease)
@@ -103,7 +104,7 @@ def plan(
         known: dict[str, int] = dict(
             existing.filter(pl.col("cutoff") == cutoff).select("policy", "number").iter_rows()
         )
-        champions = read(connection, "promotion/champion", domain=domain)["number"]
+        champions = read(connection, "promotion/at", domain=domain, time=cutoff)["number"]
         if champions.is_empty():
             raise StoreError(
                 f"{domain} has no champion to improve on: plan generation 0 with `begin` and"
@@ -288,19 +289,23 @@ def promote(
     by: str,
     reason: str,
     now: datetime,
+    since: datetime | None = None,
     lease: Lease | None = None,
 ) -> None:
-    """Makes a generation champion from `now` on; an older number rolls back.
+    """Makes a generation champion from `since` (default: `now`) on; an older number rolls back.
+
+    One promoted for a time before that of the present champion was champion for a while only.
 
     Raises:
         StoreError: there is no such generation.
         ConflictingRecord: it was made champion at the same instant for another reason.
         LeaseLost: another worker has taken the work over.
     """
-    row = {"number": number, "promoted_at": now, "promoted_by": by, "reason": reason}
+    start = since or now
+    row = {"number": number, "promoted_at": start, "promoted_by": by, "reason": reason}
     with db.transaction() as connection:
         leases.check(connection, lease)
-        batch = f"{number} {now.isoformat()}"
+        batch = f"{number} {start.isoformat()}"
         _record(connection, PROMOTION, domain, [row], batch=batch, now=now)
 
 

@@ -1,10 +1,21 @@
--- Every change of champion, of every domain, in the order in which they happened.
+-- Every change of champion, of every domain, in the order in which they happened. The baseline was
+-- champion always; it is shown from its cut-off on, or from the next change if that came before.
 -- Grain: one row a promotion.
 select
     p.domain,
     p.number,
     g.policy,
-    p.promoted_at,
+    case
+        when p.promoted_by = 'begin'
+            then least(
+                g.cutoff,
+                lead(p.promoted_at) over (
+                    partition by p.domain
+                    order by p.promoted_at, p.seal
+                )
+            )
+        else p.promoted_at
+    end as promoted_at,
     p.promoted_by,
     p.reason
 from promotion as p
