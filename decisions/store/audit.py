@@ -314,19 +314,18 @@ def _chain(connection: Connection) -> Generator[tuple[Seal, bytes]]:
     """The seals in order, each with the digest stored for it."""
     after = 0
     while True:
-        found = execute(connection, "seal/all", after=after, count=_SEALS_A_READ).all()
+        found = execute(connection, "seal/all", after=after, count=_SEALS_A_READ).mappings().all()
         for row in found:
-            values = dict(row._mapping)
+            values = {str(name): _plain(value) for name, value in row.items()}
             stored = bytes(values.pop("digest"))
-            yield (
-                Seal(
-                    **{k: bytes(v) if isinstance(v, memoryview) else v for k, v in values.items()}
-                ),
-                stored,
-            )
+            yield Seal(**values), stored
         if len(found) < _SEALS_A_READ:
             return
-        after = found[-1].number
+        after = found[-1]["number"]
+
+
+def _plain(value: Any) -> Any:
+    return value.tobytes() if isinstance(value, memoryview) else value
 
 
 def _sealed_rows(connection: Connection, kind: Kind) -> Generator[pl.DataFrame]:

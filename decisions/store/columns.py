@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast
 from zlib import crc32
 
 import numpy as np
@@ -38,13 +38,13 @@ def flatten(frame: pl.DataFrame) -> list[Column]:
 def _column(series: pl.Series) -> Column:
     valid = series.is_not_null().to_numpy() if series.null_count() else None
     dtype = series.dtype
-    if dtype in (pl.String, pl.Binary):
+    if isinstance(dtype, pl.String | pl.Binary):
         lengths, values = _bytes(series if valid is None else series.fill_null(_nothing(dtype)))
         return Column(series.name, dtype, valid, lengths, values)
     if isinstance(dtype, pl.List):
-        arrow = series.to_arrow(compat_level=pl.CompatLevel.oldest())
-        offsets = arrow.offsets.to_numpy()
-        values = arrow.values.to_numpy(zero_copy_only=False)[offsets[0] : offsets[-1]]
+        arrow = _arrow(series)
+        offsets: Ints = arrow.offsets.to_numpy()
+        values: Array = arrow.values.to_numpy(zero_copy_only=False)[offsets[0] : offsets[-1]]
         return Column(series.name, dtype, valid, np.diff(offsets), values)
     physical = (
         series.to_physical() if valid is None else series.to_physical().fill_null(_zero(dtype))
@@ -61,14 +61,18 @@ def _zero(dtype: pl.DataType) -> bool | int:
 
 
 def _bytes(series: pl.Series) -> tuple[Ints, Array]:
-    arrow = series.cast(pl.Binary).to_arrow(compat_level=pl.CompatLevel.oldest())
-    arrow = arrow.cast(pa.large_binary())
-    buffers = arrow.buffers()
+    arrow = _arrow(series.cast(pl.Binary)).cast(pa.large_binary())
+    buffers: list[Any] = arrow.buffers()
     offsets = np.frombuffer(buffers[1], dtype=np.int64)[
         arrow.offset : arrow.offset + len(arrow) + 1
     ]
     data = np.frombuffer(buffers[2] or b"", dtype=np.uint8)[offsets[0] : offsets[-1]]
     return np.diff(offsets), data
+
+
+def _arrow(series: pl.Series) -> Any:
+    """The series as a pyarrow array; pyarrow comes without types."""
+    return cast(Any, series.to_arrow(compat_level=pl.CompatLevel.oldest()))
 
 
 def content_digest(columns: list[Column], rows: int) -> bytes:
@@ -128,8 +132,8 @@ def _row_words(column: Column) -> Words:
 def _text_words(column: Column) -> Words:
     assert column.lengths is not None
     ends = np.concatenate([[0], np.cumsum(column.lengths)])
-    offsets, data = pa.py_buffer(ends.astype(np.int64)), pa.py_buffer(column.values)
-    texts = pa.Array.from_buffers(pa.large_binary(), len(ends) - 1, [None, offsets, data])
+    buffers: list[Any] = [None, pa.py_buffer(ends.astype(np.int64)), pa.py_buffer(column.values)]
+    texts = cast(Any, pa.Array.from_buffers(pa.large_binary(), len(ends) - 1, buffers))
     coded = texts.dictionary_encode()  # most text columns say the same few things
     sums = [crc32(value.as_buffer()) for value in coded.dictionary]
     words = np.array(sums, dtype=np.uint64)

@@ -9,7 +9,7 @@ Source: PostgreSQL documentation, COPY, "Binary Format"; `array_send` for arrays
 from collections.abc import Generator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -221,9 +221,10 @@ def _scalar(buffer: npt.NDArray[np.uint8], at: Ints, length: Ints, *, oid: int) 
         length = np.maximum(length, 0)
         place = np.repeat(at, length) + _within(length)
         ends = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
-        buffers = [None, pa.py_buffer(ends), pa.py_buffer(buffer[place])]
-        kind = pa.large_string() if dtype == pl.String else pa.large_binary()
-        found = pl.Series(pa.Array.from_buffers(kind, len(length), buffers), dtype=dtype)
+        buffers: list[Any] = [None, pa.py_buffer(ends), pa.py_buffer(buffer[place])]
+        kind = cast(Any, pa.large_string() if dtype == pl.String else pa.large_binary())
+        texts = cast(Any, pa.Array.from_buffers(kind, len(length), buffers))
+        found = pl.Series(texts, dtype=dtype)
     else:
         place = np.where(null, 0, at)
         if dtype == pl.Boolean:
@@ -250,5 +251,6 @@ def _array(buffer: npt.NDArray[np.uint8], at: Ints, length: Ints, *, oid: int) -
     step = 4 + np.dtype(code).itemsize
     place = np.repeat(at + _ARRAY_HEAD, count) + step * _within(count)
     ends = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
-    lists = pa.LargeListArray.from_arrays(ends, pa.array(_gather(buffer, place + 4, code)))
+    values = cast(Any, pa.array(_gather(buffer, place + 4, code)))
+    lists = cast(Any, pa.LargeListArray.from_arrays(ends, values))
     return pl.Series(lists, dtype=pl.List(inner))

@@ -1,4 +1,4 @@
-"""The schema's history: SQL files, run forward only, each in one transaction, each by its digest."""
+"""The schema's history: SQL files, run forward only, each in a transaction, known by digest."""
 
 from hashlib import sha256
 from pathlib import Path

@@ -139,7 +139,7 @@ def _plainly_good(decisions: pl.DataFrame, now: datetime) -> bool:
         and ((np.diff(ids) > 0).all() or len(np.unique(ids)) == len(ids))
         and number["decided_at"].max() <= np.int64(now.timestamp() * 1e6)
         and number["unit_id"].max() // UNITS_A_MINUTE * 60 <= now.timestamp()
-        and decisions["arm"].str.len_bytes().min() > 0  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
+        and (decisions["arm"].str.len_bytes() > 0).all()
     )
 
 

@@ -7,4 +7,5 @@ down_revision = None
 
 
 def upgrade() -> None:
+    """Run the file, once."""
     apply("0001_spine.sql")
