@@ -51,8 +51,9 @@ def judge(evaluation: Evaluation, rule: GateRule) -> Verdict:
     """Promote only when the lower bound of the difference clears the margin and all checks hold.
 
     A check that the rule names and the evaluation lacks, or that is NaN, counts as broken. Reject
-    when the whole interval of the difference lies at or below the margin, or a check is broken;
-    hold when the interval straddles the margin or the evidence was refused.
+    when the whole interval of the difference lies at or below the margin: the evidence is against
+    the candidate. Hold in every other case: the interval straddles the margin, the evidence was
+    refused, or a limit is broken that a human may override by promoting by hand.
     """
     inf = float("inf")
     reasons = [
@@ -82,5 +83,4 @@ def judge(evaluation: Evaluation, rule: GateRule) -> Verdict:
             return Verdict(outcome="hold", reasons=tuple(reasons), note="waits for approval")
         return Verdict(outcome="promote", reasons=tuple(reasons))
     against = evaluation.difference.upper <= rule.margin
-    broken = any(not reason.kept for reason in reasons[:-1])
-    return Verdict(outcome="reject" if against or broken else "hold", reasons=tuple(reasons))
+    return Verdict(outcome="reject" if against else "hold", reasons=tuple(reasons))
