@@ -69,7 +69,7 @@ def run(
     headless: Annotated[
         bool, typer.Option("--headless", help="End after the table; leave nothing running.")
     ] = False,
-    days: Days = 9,
+    days: Days = 14,
     until: Until = None,
 ) -> None:
     """Start the local stack, run the days through Airflow, show the generations, keep serving.
@@ -86,7 +86,7 @@ def run(
 
 def backfill(
     domain: Annotated[str, typer.Option(help="The domain to run.")] = "payments",
-    days: Days = 9,
+    days: Days = 14,
     until: Until = None,
 ) -> None:
     """Run one domain's days through Airflow; days that are done are skipped."""
