@@ -4,7 +4,11 @@ import json
 import sys
 from datetime import datetime
 
-from coins_dags import decide, generation, settle
+from coins_dags import (  # pyright: ignore[reportMissingImports]  (on PYTHONPATH when run)
+    decide,
+    generation,
+    settle,
+)
 
 states: dict[str, str] = {}
 for day in sys.argv[1:]:

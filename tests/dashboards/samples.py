@@ -26,8 +26,16 @@ def estimate(value: float, half: float) -> Estimate:
 
 
 def begun(db: Database, domain: str = "payments") -> None:
-    fixed = {"cutoff": START, "seed": 1, "config": {}, "code_version": "test", "now": START}
-    generations.begin(db, domain, policy="baseline", **fixed)
+    generations.begin(
+        db,
+        domain,
+        policy="baseline",
+        cutoff=START,
+        seed=1,
+        config={},
+        code_version="test",
+        now=START,
+    )
     generations.promote(db, domain, 0, by="begin", reason="the baseline comes first", now=START)
 
 

@@ -66,7 +66,10 @@ def test_days_do_not_overlap() -> None:
 
 
 def test_a_missing_wheel_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "find_spec", lambda name: None)
+    def missing(name: str) -> None:
+        assert name == "obp"
+
+    monkeypatch.setattr(loader, "find_spec", missing)
 
     with pytest.raises(DataError, match=r"pip install --no-deps obp==0\.4\.1"):
         loader.folder()
