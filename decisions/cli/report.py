@@ -1,5 +1,6 @@
 """What a study or a benchmark prints: progress on the way, checks and a verdict at the end."""
 
+import inspect
 import json
 import os
 import platform
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -21,6 +23,8 @@ from decisions.settings import settings
 
 PACKAGE = Path(__file__).parents[1]
 STDERR = Console(stderr=True)
+if not STDERR.is_terminal:
+    STDERR.width = 140  # a pipe has no width of its own
 T = TypeVar("T")
 
 
@@ -100,10 +104,7 @@ def machine() -> str:
 def _table(checks: list[Check]) -> Table:
     table = Table("check", "value", "interval", "threshold", "ok")
     for check in checks:
-        value = f"{check.value:.6g}" if isinstance(check.value, float) else str(check.value)
-        interval = "" if check.interval is None else "[{:.4g}, {:.4g}]".format(*check.interval)
-        ok = {True: "yes", False: "NO", None: "-"}[check.ok]
-        table.add_row(check.name, value, interval, check.threshold, ok)
+        table.add_row(*map(escape, _row(check)))
     return table
 
 
@@ -114,13 +115,51 @@ def _progress() -> Generator[Progress]:
         yield progress
 
 
+def _row(check: Check) -> tuple[str, str, str, str, str]:
+    """A check as the cells of a table."""
+    value = f"{check.value:.6g}" if isinstance(check.value, float) else str(check.value)
+    interval = "" if check.interval is None else "[{:.4g}, {:.4g}]".format(*check.interval)
+    ok = {True: "yes", False: "NO", None: "-"}[check.ok]
+    return check.name, value, interval, check.threshold, ok
+
+
+def _publish(kind: str, report: dict[str, Any], checks: list[Check], notes: str) -> Path:
+    """Writes the figures and the command that made them to docs/results, in a checkout."""
+    path = PACKAGE.parent / "docs" / "results" / f"{report['name']}.md"
+    verb = {"studies": "study", "benchmarks": "bench"}[kind]
+    rows = [
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in _row(check)) + " |"
+        for check in checks
+    ]
+    head = [
+        f"# {report['name']}",
+        "",
+        f"Made by `decisions {verb} {report['name']} --publish` in {report['seconds']} s on"
+        f" {report['machine']}. Verdict: **{'ok' if report['ok'] else 'not ok'}**.",
+        "",
+        *([notes.strip(), ""] if notes.strip() else []),
+        "| check | value | interval | threshold | ok |",
+        "|---|---|---|---|---|",
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([*head, *rows]) + "\n")
+    return path
+
+
 def conduct(
-    kind: str, name: str, work: Callable[[Workbench], None], *, as_json: bool, fresh: bool
+    kind: str,
+    name: str,
+    work: Callable[[Workbench], None],
+    *,
+    as_json: bool,
+    fresh: bool,
+    publish: bool = False,
 ) -> None:
     """Runs `work`, prints its checks and exits with status 1 when one is not ok.
 
     With `as_json` the last line of standard output is one JSON object: `name`, `seconds`,
-    `machine`, `checks`, `ok`.
+    `machine`, `checks`, `ok`. With `publish` the figures go to docs/results as well, below the
+    docstring of the module that made them.
     """
     folder = settings().home / kind / name / code_digest()[:16]
     if fresh:
@@ -140,6 +179,9 @@ def conduct(
         "checks": [asdict(check) for check in bench.checks],
         "ok": ok,
     }
+    if publish:
+        notes = inspect.getdoc(inspect.getmodule(getattr(work, "func", work))) or ""
+        STDERR.print(f"written: {_publish(kind, report, bench.checks, notes)}")
     if as_json:
         sys.stdout.write(json.dumps(report) + "\n")
     else:

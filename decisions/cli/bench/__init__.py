@@ -9,27 +9,28 @@ from decisions.cli.report import conduct
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
 AsJson = Annotated[bool, typer.Option("--json", help="End with one line: a JSON object.")]
+Publish = Annotated[bool, typer.Option("--publish", help="Write the figures to docs/results.")]
 
 
 @app.command()
-def ledger(as_json: AsJson = False) -> None:
+def ledger(as_json: AsJson = False, publish: Publish = False) -> None:
     """Sealed, idempotent decisions a second against a plain COPY of the same rows."""
     from decisions.cli.bench.ledger import run
 
-    conduct("benchmarks", "ledger", run, as_json=as_json, fresh=True)
+    conduct("benchmarks", "ledger", run, as_json=as_json, fresh=True, publish=publish)
 
 
 @app.command()
-def ope(as_json: AsJson = False) -> None:
+def ope(as_json: AsJson = False, publish: Publish = False) -> None:
     """Off-policy estimates and intervals against Open Bandit Pipeline."""
     from decisions.cli.bench.ope import run
 
-    conduct("benchmarks", "ope", run, as_json=as_json, fresh=True)
+    conduct("benchmarks", "ope", run, as_json=as_json, fresh=True, publish=publish)
 
 
 @app.command()
-def bandit(as_json: AsJson = False) -> None:
+def bandit(as_json: AsJson = False, publish: Publish = False) -> None:
     """Decisions a second and average reward against Vowpal Wabbit on one payment stream."""
     from decisions.cli.bench.bandit import run
 
-    conduct("benchmarks", "bandit", run, as_json=as_json, fresh=True)
+    conduct("benchmarks", "bandit", run, as_json=as_json, fresh=True, publish=publish)

@@ -1,5 +1,6 @@
 """Studies: long measurements that show progress, resume after a kill, and end with a verdict."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -9,23 +10,28 @@ from decisions.cli.report import conduct
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
 AsJson = Annotated[bool, typer.Option("--json", help="End with one line: a JSON object.")]
+Publish = Annotated[bool, typer.Option("--publish", help="Write the figures to docs/results.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Forget the parts finished earlier.")]
 
 
 @app.command()
-def payments_reference(as_json: AsJson = False, fresh: Fresh = False) -> None:
+def payments_reference(
+    as_json: AsJson = False, fresh: Fresh = False, publish: Publish = False
+) -> None:
     """Golden vectors, Open Bandit, digits, estimators, true null, delay, log invariants."""
     from decisions.cli.study.payments_reference import run
 
-    conduct("studies", "payments-reference", run, as_json=as_json, fresh=fresh)
+    conduct("studies", "payments-reference", run, as_json=as_json, fresh=fresh, publish=publish)
 
 
 @app.command()
-def payments_generations(as_json: AsJson = False, fresh: Fresh = False) -> None:
+def payments_generations(
+    as_json: AsJson = False, fresh: Fresh = False, publish: Publish = False
+) -> None:
     """Generation after generation: rewards, next-generation damage, class-balance ablation."""
     from decisions.cli.study.payments_generations import run
 
-    conduct("studies", "payments-generations", run, as_json=as_json, fresh=fresh)
+    conduct("studies", "payments-generations", run, as_json=as_json, fresh=fresh, publish=publish)
 
 
 @app.command()
@@ -33,10 +39,16 @@ def crash(
     kills: Annotated[int, typer.Option(min=1, help="How many times to kill.")] = 50,
     as_json: AsJson = False,
     fresh: Fresh = False,
+    publish: Publish = False,
 ) -> None:
     """Kill the write path and a running DAG at random points; nothing lost, doubled or half."""
     from decisions.cli.study.crash import run
 
     conduct(
-        "studies", "crash", lambda bench: run(bench, kills=kills), as_json=as_json, fresh=fresh
+        "studies",
+        "crash",
+        partial(run, kills=kills),
+        as_json=as_json,
+        fresh=fresh,
+        publish=publish,
     )
