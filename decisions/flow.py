@@ -608,7 +608,9 @@ def _churn(
 
 
 def track(db: Database, domain: Domain, url: str | None) -> None:
-    """Mirrors every trained generation, its evaluation and the champion to the MLflow at `url`.
+    """Mirrors every judged generation, its evaluation and the champion to the MLflow at `url`.
+
+    The baseline is never judged and always mirrored.
 
     Does nothing without a `url`. The challenger is the newest judged generation that is not
     champion.
@@ -643,7 +645,8 @@ def _records(db: Database, domain: Domain) -> "list[Record]":
     measured = db.read("diagnostic/all", domain=domain.name)
     found: list[Record] = []
     for each in generations.generations(db, domain.name):
-        if each.number not in told:
+        verdict = generations.verdict(db, domain.name, each.number)
+        if each.number not in told or (verdict is None and each.parent is not None):
             continue
         evaluated = generations.evaluation(db, domain.name, each.number)
         diagnostics = measured.filter(pl.col("number") == each.number)
@@ -656,10 +659,10 @@ def _records(db: Database, domain: Domain) -> "list[Record]":
                 seed=each.seed,
                 code_version=each.code_version,
                 config=each.config,
-                content=generations.artifact(db, domain.name, each.number),
+                content=partial(generations.artifact, db, domain.name, each.number),
                 champion=None if evaluated is None else evaluated[0],
                 evaluation=None if evaluated is None else evaluated[1],
-                verdict=generations.verdict(db, domain.name, each.number),
+                verdict=verdict,
                 diagnostics=dict(
                     zip(diagnostics["name"].to_list(), diagnostics["value"].to_list(), strict=True)
                 ),

@@ -4,8 +4,9 @@ SQL is the truth; this copies it for people who look for runs there. Everything 
 before it is made, so publishing twice changes nothing.
 """
 
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import cast
 import polars as pl
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
@@ -24,6 +25,8 @@ from decisions.errors import StoreError
 from decisions.evaluation import Estimate, Evaluation
 from decisions.gate import Verdict
 from decisions.store import artifacts
+
+_DONE = "FINISHED"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +44,7 @@ class Record:
     seed: int
     code_version: str
     config: Mapping[str, object]
-    content: bytes  # the packed artefact
+    content: Callable[[], bytes]  # reads the packed artefact; asked for a new run only
     champion: int | None = None
     evaluation: Evaluation | None = None
     verdict: Verdict | None = None
@@ -72,7 +75,7 @@ def signature(context: pl.Schema) -> ModelSignature:
 
 def value_by_generation(records: Sequence[Record], *, reward: str) -> Figure:
     """Candidate and champion value of each evaluated generation, with their intervals."""
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(7, 4), dpi=80)
     axes = figure.subplots()
     shown = [record for record in records if record.evaluation is not None]
     for which, shift, colour in (("champion", -0.12, "0.55"), ("candidate", 0.12, "tab:blue")):
@@ -124,6 +127,22 @@ def _metrics(record: Record) -> dict[str, float]:
     return {name: float(value) for name, value in found.items() if math.isfinite(value)}
 
 
+def _verdict_text(verdict: Verdict) -> str:
+    """The verdict as JSON; numbers are texts, for some are infinite."""
+    reasons = [
+        {
+            "rule": reason.rule,
+            "measured": None if reason.measured is None else str(reason.measured),
+            "low": str(reason.low),
+            "high": str(reason.high),
+            "kept": reason.kept,
+        }
+        for reason in verdict.reasons
+    ]
+    told = {"outcome": verdict.outcome, "note": verdict.note, "reasons": reasons}
+    return json.dumps(told, indent=2)
+
+
 def _milliseconds(record: Record) -> int:
     return int(record.cutoff.timestamp() * 1000)
 
@@ -146,20 +165,29 @@ class Tracker:
             return found.experiment_id
         return client.create_experiment(self.domain, artifact_location=self.artifact_location)
 
-    def _runs(self, client: MlflowClient, experiment: str) -> dict[int, tuple[str, bool]]:
-        """The run id of each generation, and whether the run is complete."""
-        found: dict[int, tuple[str, bool]] = {}
+    def _runs(self, client: MlflowClient, experiment: str) -> dict[int, Run]:
+        """The run of each generation."""
+        found: dict[int, Run] = {}
         token: str | None = None
         while token != "":  # the server's sign of the last page is no token
             page = client.search_runs([experiment], max_results=1000, page_token=token)
             found |= {
-                int(run.data.tags["generation"]): (
-                    run.info.run_id,
-                    run.info.status == "FINISHED",
-                )
+                int(run.data.tags["generation"]): run
                 for run in page
                 if "generation" in run.data.tags
             }
+            token = cast("str | None", page.token) or ""
+        return found
+
+    def _versions(self, client: MlflowClient) -> dict[str, str]:
+        """The version of the registered model that each run made, by run id."""
+        found: dict[str, str] = {}
+        token: str | None = None
+        while token != "":
+            page = client.search_model_versions(
+                f"name = '{self.domain}'", max_results=1000, page_token=token
+            )
+            found |= {str(each.run_id): str(each.version) for each in page}
             token = cast("str | None", page.token) or ""
         return found
 
@@ -183,18 +211,23 @@ class Tracker:
         client = self.client()
         try:
             experiment = self._experiment(client)
+            aliases = self._aliases(client)
             runs = self._runs(client, experiment)
+            versions = self._versions(client)
             for index, record in enumerate(records):
-                run, finished = runs.get(record.number, (None, False))
-                if not finished:
+                run = runs.get(record.number)
+                if run is None or run.info.status != _DONE:
                     run = run or self._create(client, experiment, record)
                     figure = value_by_generation(records[: index + 1], reward=reward)
-                    self._fill(client, run, record, figure=figure)
-                    self._register(client, run, record, context=context)
-                    client.set_terminated(run, "FINISHED", end_time=_milliseconds(record))
-                    runs[record.number] = (run, True)
-            ids = {number: run for number, (run, _) in runs.items()}
-            self._mirror(client, ids, {"champion": champion, "challenger": challenger})
+                    self._fill(client, run, record, context=context, figure=figure)
+                    if run.info.run_id not in versions:
+                        versions[run.info.run_id] = self._register(client, run, record)
+                    client.set_terminated(run.info.run_id, _DONE, end_time=_milliseconds(record))
+                    runs[record.number] = run
+            ids = {number: run.info.run_id for number, run in runs.items()}
+            for alias, number in {"champion": champion, "challenger": challenger}.items():
+                version = None if number is None else versions.get(ids.get(number, ""))
+                self._point(client, alias, version, present=aliases.get(alias))
         except MlflowException as error:
             raise StoreError(
                 f"MLflow at {self.uri} refused: {error.message}; the store is complete without"
@@ -202,17 +235,27 @@ class Tracker:
             ) from error
         return [ids[record.number] for record in records]
 
-    def _create(self, client: MlflowClient, experiment: str, record: Record) -> str:
-        run = client.create_run(
+    def _create(self, client: MlflowClient, experiment: str, record: Record) -> Run:
+        return client.create_run(
             experiment,
             start_time=_milliseconds(record),
             tags={"generation": str(record.number)},
             run_name=f"generation {record.number}: {record.policy}",
         )
-        return run.info.run_id
 
-    def _fill(self, client: MlflowClient, run: str, record: Record, *, figure: Figure) -> None:
+    def _fill(
+        self,
+        client: MlflowClient,
+        run: Run,
+        record: Record,
+        *,
+        context: pl.Schema,
+        figure: Figure,
+    ) -> None:
+        """Everything of a run but its state: one batch of values, one folder of files."""
         at = _milliseconds(record)
+        content = record.content()
+        digest = artifacts.digest(content)
         parameters = {
             "policy": record.policy,
             "parent": record.parent,
@@ -222,86 +265,64 @@ class Tracker:
             **record.config,
         }
         described = {
-            "artefact_sha256": artifacts.digest(record.content),
+            "artefact_sha256": digest,
             "cutoff": record.cutoff.isoformat(),
             "verdict": record.verdict.outcome if record.verdict else "none",
             "note": record.verdict.note if record.verdict else "",
         }
         client.log_batch(
-            run,
+            run.info.run_id,
             metrics=[
                 Metric(key, value, at, record.number) for key, value in _metrics(record).items()
             ],
             params=[Param(key, str(value)[:6000]) for key, value in parameters.items()],
             tags=[RunTag(key, value) for key, value in described.items()],
         )
-        if record.verdict is not None:
-            client.log_dict(
-                run,
-                {
-                    "outcome": record.verdict.outcome,
-                    "note": record.verdict.note,
-                    "reasons": [
-                        {
-                            "rule": reason.rule,
-                            "measured": None if reason.measured is None else str(reason.measured),
-                            "low": str(reason.low),
-                            "high": str(reason.high),
-                            "kept": reason.kept,
-                        }
-                        for reason in record.verdict.reasons
-                    ],
-                },
-                "verdict.json",
-            )
-        client.log_figure(run, figure, "value_by_generation.png")
-
-    def _register(
-        self, client: MlflowClient, run: str, record: Record, *, context: pl.Schema
-    ) -> None:
-        digest = artifacts.digest(record.content)
         model = Model(
             artifact_path="model",
-            run_id=run,
+            run_id=run.info.run_id,
             utc_time_created=record.cutoff.isoformat(),
             signature=signature(context),
             model_uuid=digest[:32],
-            flavors={"decisions": {"artefact_sha256": digest, "loader": "decisions.replay"}},
+            flavors={
+                "decisions": {
+                    "artefact": "artefact.tar",
+                    "artefact_sha256": digest,
+                    "loader": "decisions.store.artifacts.unpack",
+                }
+            },
         )
         with TemporaryDirectory() as scratch:
             folder = Path(scratch)
-            for path, content in artifacts.unpack(record.content).items():
-                target = folder / "files" / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(content)
-            (folder / "SHA256").write_text(f"{digest}\n")
-            model.save(str(folder / "MLmodel"))
-            client.log_artifacts(run, str(folder), "model")
-        if not client.search_registered_models(f"name = '{self.domain}'"):
-            client.create_registered_model(self.domain)
-        if self._version(client, run) is None:
-            client.create_model_version(
-                self.domain,
-                source=f"{client.get_run(run).info.artifact_uri}/model",
-                run_id=run,
-                tags={"generation": str(record.number), "artefact_sha256": digest},
-            )
+            (folder / "model").mkdir()
+            (folder / "model" / "artefact.tar").write_bytes(content)
+            model.save(str(folder / "model" / "MLmodel"))
+            if record.verdict is not None:
+                (folder / "verdict.json").write_text(_verdict_text(record.verdict))
+            figure.savefig(folder / "value_by_generation.png")
+            client.log_artifacts(run.info.run_id, str(folder))
 
-    def _version(self, client: MlflowClient, run: str) -> str | None:
-        found = client.search_model_versions(f"name = '{self.domain}' and run_id = '{run}'")
-        return str(found[0].version) if found else None
+    def _register(self, client: MlflowClient, run: Run, record: Record) -> str:
+        version = client.create_model_version(
+            self.domain,
+            source=f"{run.info.artifact_uri}/model",
+            run_id=run.info.run_id,
+            tags={"generation": str(record.number)},
+            await_creation_for=0,  # an open-source registry makes it at once
+        )
+        return str(version.version)
 
-    def _mirror(
-        self, client: MlflowClient, runs: Mapping[int, str], wanted: Mapping[str, int | None]
+    def _aliases(self, client: MlflowClient) -> dict[str, str]:
+        """Aliases of the registered model, which is made when there is none."""
+        found = client.search_registered_models(f"name = '{self.domain}'")
+        registered = found[0] if found else client.create_registered_model(self.domain)
+        aliases = cast("dict[str, object]", registered.aliases)
+        return {alias: str(version) for alias, version in aliases.items()}
+
+    def _point(
+        self, client: MlflowClient, alias: str, version: str | None, *, present: str | None
     ) -> None:
-        registered = client.get_registered_model(self.domain)
-        present = cast("dict[str, str]", registered.aliases)
-        for alias, number in wanted.items():
-            version = None
-            if number is not None and number in runs:
-                version = self._version(client, runs[number])
-            if version is None:
-                if alias in present:
-                    client.delete_registered_model_alias(self.domain, alias)
-            elif str(present.get(alias)) != version:
-                client.set_registered_model_alias(self.domain, alias, version)
+        if version is None and present is not None:
+            client.delete_registered_model_alias(self.domain, alias)
+        elif version is not None and present != version:
+            client.set_registered_model_alias(self.domain, alias, version)

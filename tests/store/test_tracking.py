@@ -1,15 +1,28 @@
 """MLflow mirrors the store: once a generation, whatever is published how often."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Generator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
+from integration.coins import COINS
 
+from decisions import flow
 from decisions.errors import StoreError
 from decisions.evaluation import Estimate, Evaluation
 from decisions.gate import Reason, Verdict
+from decisions.stack.ports import choose
 from decisions.store import artifacts
+from decisions.store.database import Database
 from decisions.store.tracking import Record, Tracker
 
 CONTEXT = pl.Schema({"amount": pl.Float64(), "issuer": pl.String(), "attempt": pl.Int64()})
@@ -29,7 +42,7 @@ def record(number: int, *, outcome: str = "promote") -> Record:
     if number == 0:
         return Record(
             number=0, policy="baseline", parent=None, cutoff=AT, seed=1, code_version="1",
-            config={}, content=artifacts.pack({"policy.json": b"{}"}),
+            config={}, content=lambda: artifacts.pack({"policy.json": b"{}"}),
         )  # fmt: skip
     return Record(
         number=number,
@@ -39,7 +52,7 @@ def record(number: int, *, outcome: str = "promote") -> Record:
         seed=1,
         code_version="1",
         config={"window_hours": 24.0},
-        content=artifacts.pack({"policy.json": str(number).encode()}),
+        content=lambda: artifacts.pack({"policy.json": str(number).encode()}),
         champion=0,
         evaluation=Evaluation(
             candidate=estimate(0.9),
@@ -91,11 +104,11 @@ def test_a_generation_has_one_complete_run_however_often_it_is_published(
     assert run.data.metrics["difference_lower"] == 0.0
     assert run.data.metrics["candidate"] == 0.9
     assert run.data.metrics["diagnostic_churn_greedy"] == 0.25
-    assert run.data.tags["artefact_sha256"] == artifacts.digest(record(1).content)
+    assert run.data.tags["artefact_sha256"] == artifacts.digest(record(1).content())
     names = {item.path for item in client.list_artifacts(first[1])}
     assert names >= {"value_by_generation.png", "verdict.json", "model"}
     inside = {item.path for item in client.list_artifacts(first[1], "model")}
-    assert inside == {"model/MLmodel", "model/SHA256", "model/files"}
+    assert inside == {"model/MLmodel", "model/artefact.tar"}
 
 
 def test_aliases_follow_the_store(tracker: Tracker) -> None:
@@ -129,3 +142,91 @@ def test_an_mlflow_that_does_not_answer_is_a_named_error(monkeypatch: pytest.Mon
 
     with pytest.raises(StoreError, match="run the publish task again"):
         publish(tracker, [0], champion=0, challenger=None)
+
+
+def _await(url: str, server: "subprocess.Popen[bytes]", *, patience_s: float = 90.0) -> None:
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            urllib.request.urlopen(f"{url}/health", timeout=5).close()
+        except (urllib.error.URLError, TimeoutError) as error:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"mlflow server: exit status {server.poll()}") from error
+            time.sleep(0.2)
+        else:
+            return
+
+
+@pytest.fixture(scope="session")
+def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """A real MLflow server with a SQLite store on a free port of loopback."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    port = choose({"mlflow": 0})["mlflow"]
+    url = f"http://127.0.0.1:{port}"
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
+        *("--host", "127.0.0.1", "--port", str(port)),
+        *("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
+        *("--artifacts-destination", str(folder / "artifacts")),
+    ]
+    quiet = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PYTHONWARNINGS": "ignore",
+    }
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            command,
+            env=os.environ | quiet,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _await(url, server)
+        yield url
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait(20)
+
+
+def test_a_server_is_told_in_seconds_and_only_once(mlflow_url: str) -> None:
+    tracker = Tracker(mlflow_url, "payments")
+    publish(tracker, [0], champion=0, challenger=None)
+
+    began = time.monotonic()
+    first = publish(tracker, [0, 1, 2], champion=1, challenger=2)
+    took_s = time.monotonic() - began
+    again = publish(tracker, [0, 1, 2], champion=1, challenger=2)
+
+    client = tracker.client()
+    assert took_s < 15  # two candidates: about two seconds on an idle core
+    assert again == first
+    champion = client.get_model_version_by_alias("payments", "champion")
+    assert (champion.run_id, champion.tags["generation"]) == (first[1], "1")
+    assert client.get_model_version_by_alias("payments", "challenger").run_id == first[2]
+    assert {client.get_run(run).info.status for run in first} == {"FINISHED"}
+    stored = Path(client.download_artifacts(first[2], "model/artefact.tar")).read_bytes()
+    assert stored == record(2).content()
+
+
+def test_the_spine_tells_of_the_baseline_but_not_of_a_generation_without_a_verdict(
+    database: Database, mlflow_url: str
+) -> None:
+    begun = datetime(2026, 3, 1, tzinfo=UTC)
+    flow.begin(database, COINS, now=begun, seed=11)
+    for day in range(1, 4):
+        now = begun + timedelta(days=day)
+        flow.catch_up(database, COINS, until=now, holder="test")
+        flow.settle(database, COINS, as_of=now, holder="test")
+    (number, *_) = flow.plan_generations(database, COINS, cutoff=now, seed=11)
+    flow.train_generation(database, COINS, number, holder="test")
+
+    flow.track(database, COINS, mlflow_url)
+
+    tracker = Tracker(mlflow_url, COINS.name)
+    experiment = tracker.client().get_experiment_by_name(COINS.name)
+    assert experiment is not None
+    runs = tracker.client().search_runs([experiment.experiment_id])
+    assert [run.data.tags["generation"] for run in runs] == ["0"]
