@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -30,35 +32,34 @@ COMPARED = (
 class Replayed:
     """Stored decisions and the same decisions taken again, row by row, by decision id.
 
-    `differing` counts, for each compared column, the rows whose bits differ.
+    `differing` counts, for each compared column, the rows whose bits differ. `elsewhere` holds the
+    stored decisions that others took: there is nothing to take them again with.
     """
 
     stored: pl.DataFrame
     again: pl.DataFrame
+    elsewhere: pl.DataFrame
     differing: dict[str, int]
 
     @property
     def equal(self) -> bool:
-        """Whether every compared bit of every row is the same."""
-        return not any(self.differing.values())
+        """Whether there are decisions taken again, and every compared bit of them is the same."""
+        return self.stored.height > 0 and not any(self.differing.values())
 
 
 def replay(db: Database, domain: Domain, ids: Sequence[int]) -> Replayed:
     """Takes the decisions of `ids` again, each with its generation's artefact and seed.
 
     Raises:
-        DataError: an id is not stored, or its generation stands for others' logged decisions.
+        DataError: an id is not stored.
         ArtifactAltered: the bytes of a generation are not those recorded.
     """
     stored = decision_log.decisions(db, domain.name, ids)
     absent = sorted(set(ids) - set(stored["decision_id"].to_list()))
     if absent:
         raise DataError(f"{len(absent)} ids of {domain.name} are not stored, first {absent[:5]}")
-    if domain.world is None:
-        raise DataError(
-            f"the decisions of {domain.name} were taken elsewhere and ingested: there is no policy"
-            " to take them again with"
-        )
+    others = stored.select(taken_elsewhere(domain)).to_series()
+    elsewhere, stored = stored.filter(others), stored.filter(~others)
     parts = [
         _again(db, domain, part) for _, part in stored.group_by("generation", maintain_order=True)
     ]
@@ -66,8 +67,18 @@ def replay(db: Database, domain: Domain, ids: Sequence[int]) -> Replayed:
     return Replayed(
         stored=stored,
         again=again,
+        elsewhere=elsewhere,
         differing={name: _differing(stored[name], again[name]) for name in COMPARED},
     )
+
+
+def taken_elsewhere(domain: Domain) -> pl.Expr:
+    """Whether others took a decision: the generation 0 of a log, or one without a nominal action.
+
+    Policies of this package always state what they would do without exploring.
+    """
+    nameless = pl.col("nominal").list.len() == 0
+    return (pl.col("generation") == 0) & (nameless | pl.lit(domain.logged is not None))
 
 
 def _again(db: Database, domain: Domain, part: pl.DataFrame) -> pl.DataFrame:
@@ -102,26 +113,50 @@ def _differing(stored: pl.Series, again: pl.Series) -> int:
     return int((~stored.eq_missing(again)).sum())
 
 
-def explain(db: Database, domain: Domain, decision: int) -> tuple[str, bool]:
-    """One decision in words, and whether taking it again gave the same bits."""
+def explain(db: Database, domain: Domain, decision: int) -> tuple[str, bool | None]:
+    """One decision in words, and whether taking it again gave the same bits.
+
+    None where others took it: then only its seal can be verified.
+    """
     replayed = replay(db, domain, [decision])
-    row = replayed.stored.row(0, named=True)
-    again = replayed.again.row(0, named=True)
-    generation = generations.generation(db, domain.name, row["generation"])
-    content = generations.artifact(db, domain.name, row["generation"])
-    names = getattr(domain.actions, "names", None)
+    elsewhere = replayed.elsewhere.height > 0
+    row = (replayed.elsewhere if elsewhere else replayed.stored).row(0, named=True)
+    lines = _told(db, domain, row, elsewhere=elsewhere)
+    if elsewhere:
+        said = "no: taken elsewhere; only its seal can be verified (`decisions audit verify`)"
+    elif replayed.equal:
+        said = "equal to the bit"
+    else:
+        again = replayed.again.row(0, named=True)
+        said = "NOT EQUAL in " + ", ".join(
+            f"{name}: {again[name]!r}" for name, count in replayed.differing.items() if count
+        )
+    lines += ["", f"taken again  {said}"]
+    return "\n".join(lines), None if elsewhere else replayed.equal
+
+
+def _told(db: Database, domain: Domain, row: dict[str, Any], *, elsewhere: bool) -> list[str]:
+    """What is stored of a decision, in lines."""
+    follows = "nothing" if row["parent_id"] is None else f"decision {row['parent_id']}"
     lines = [
-        f"Decision {decision} of {domain.title} ({domain.name})",
+        f"Decision {row['decision_id']} of {domain.title} ({domain.name})",
         f"unit         {row['unit_id']} ({row['reference']}), observed {row['observed_at']}",
         f"payload      {row['payload']}",
-        "follows up   "
-        + ("nothing" if row["parent_id"] is None else f"decision {row['parent_id']}"),
-        f"decided      {row['decided_at']} by generation {row['generation']}"
-        f" ({generation.policy}), arm {row['arm']!r}",
-        f"artefact     sha256 {flow.artifacts.digest(content)}, seed {generation.seed}",
-        "",
+        f"follows up   {follows}",
     ]
+    if elsewhere:
+        lines += [f"decided      {row['decided_at']} by others, arm {row['arm']!r}", ""]
+    else:
+        generation = generations.generation(db, domain.name, row["generation"])
+        content = generations.artifact(db, domain.name, row["generation"])
+        lines += [
+            f"decided      {row['decided_at']} by generation {row['generation']}"
+            f" ({generation.policy}), arm {row['arm']!r}",
+            f"artefact     sha256 {flow.artifacts.digest(content)}, seed {generation.seed}",
+            "",
+        ]
     if row["eligible"]:
+        names = getattr(domain.actions, "names", None)
         lines.append(f"{'eligible':32} {'score':>12} {'probability':>12}")
         scores = row["scores"] or [None] * len(row["eligible"])
         for action, score, share in zip(
@@ -132,19 +167,10 @@ def explain(db: Database, domain: Domain, decision: int) -> tuple[str, bool]:
             shown = "-" if score is None else f"{score:.6f}"
             lines.append(f"{f'{action} {name}':32} {shown:>12} {share:>12.6f}{mark}")
         lines.append("")
-    lines += [
-        f"draw         uniform number {row['uniform']!r}",
-        f"action       {row['action']}, without exploring {row['nominal']}",
+    drawn = "not kept" if isnan(row["uniform"]) else repr(row["uniform"])
+    return [
+        *lines,
+        f"draw         uniform number {drawn}",
+        f"action       {row['action']}, without exploring {row['nominal'] or 'not told'}",
         f"propensity   {row['propensity']!r} (within the arm {row['arm_propensity']!r})",
-        "",
-        "taken again  "
-        + (
-            "equal to the bit"
-            if replayed.equal
-            else "NOT EQUAL in "
-            + ", ".join(
-                f"{name}: {again[name]!r}" for name, count in replayed.differing.items() if count
-            )
-        ),
     ]
-    return "\n".join(lines), replayed.equal

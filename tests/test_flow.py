@@ -179,6 +179,50 @@ def test_explaining_a_decision_says_what_was_drawn_and_that_it_is_equal(
     assert "equal to the bit" in words
 
 
+def test_decisions_taken_elsewhere_are_never_called_equal(database: Database) -> None:
+    flow.begin(database, COINS, now=START, seed=11)
+    flow.catch_up(database, COINS, until=START + DAY, holder="test")
+    flow.arrive(database, COINS, start=START + DAY, end=START + 2 * DAY, holder="test")
+    units = decision_log.pending(database, COINS.name, START + 2 * DAY).head(3)
+    none = pl.lit([], dtype=pl.List(pl.Float64()))
+    theirs = flow.decisions_for(
+        COINS, COINS.baseline, units, seed=1, generation=0, now=START + 2 * DAY
+    ).with_columns(nominal=none, scores=none, uniform=pl.lit(float("nan")))
+    decision_log.append(database, COINS.name, "decision", "theirs", theirs, now=START + 2 * DAY)
+    other = int(theirs["decision_id"][0])
+
+    replayed = replay(database, COINS, theirs["decision_id"].to_list())
+    words, equal = explain(database, COINS, other)
+    mixed = replay(
+        database, COINS, [other, *decision_log.sample_ids(database, COINS.name, 303, 1)]
+    )
+
+    assert not replayed.equal
+    assert (replayed.stored.height, replayed.elsewhere.height) == (0, 3)
+    assert equal is None
+    assert "taken elsewhere; only its seal can be verified" in words
+    assert (mixed.stored.height, mixed.elsewhere.height) == (300, 3)
+    assert mixed.equal
+
+
+def test_a_missing_draw_is_stored_only_where_nothing_nominal_is_claimed(
+    database: Database,
+) -> None:
+    flow.begin(database, COINS, now=START, seed=11)
+    flow.arrive(database, COINS, start=START, end=START + DAY, holder="test")
+    units = decision_log.pending(database, COINS.name, START + DAY).head(1)
+    undrawn = flow.decisions_for(
+        COINS, COINS.baseline, units, seed=1, generation=0, now=START + DAY
+    ).with_columns(uniform=pl.lit(float("nan")))
+
+    done = decision_log.append(
+        database, COINS.name, "decision", "undrawn", undrawn, now=START + DAY
+    )
+
+    assert done.written == 0
+    assert done.quarantined["problem"].to_list() == ["uniform is not in [0, 1)"]
+
+
 def test_replaying_what_is_not_stored_is_a_named_error(database: Database) -> None:
     flow.begin(database, COINS, now=START, seed=11)
 

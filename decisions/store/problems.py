@@ -82,9 +82,14 @@ def decision_row_problems(decisions: pl.DataFrame, *, now: datetime) -> pl.Serie
             .list.all(),
             "arm_propensity is not above 0 and finite": pl.col("arm_propensity").is_finite()
             & (pl.col("arm_propensity") > 0),
-            # Who decided before us, generation 0, may not have kept the number drawn with.
+            # Who decided before us, generation 0, may have kept neither the number drawn with nor
+            # what would have been done without exploring.
             "uniform is not in [0, 1)": pl.col("uniform").is_between(0, 1, closed="left")
-            | (pl.col("uniform").is_nan() & (pl.col("generation") == 0)),
+            | (
+                pl.col("uniform").is_nan()
+                & (pl.col("generation") == 0)
+                & (pl.col("nominal").list.len() == 0)
+            ),
         },
     )
     theirs = decision_problems(decisions, now=now)
