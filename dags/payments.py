@@ -36,9 +36,21 @@ def payments() -> "Domain":
     source = settings().payments_transactions
     if source is None:
         return DOMAIN
-    from pathlib import Path
+    from decisions.domains.payments.transactions import (
+        TIME_COLUMN,
+        parquet_reader,
+        with_transactions,
+    )
 
-    from decisions.domains.payments.transactions import parquet_reader, with_transactions
+    if source.startswith("sql:"):
+        from edge import database
+
+        from decisions.store.own_tables import OwnTables
+
+        return with_transactions(
+            DOMAIN, OwnTables(database(), source.removeprefix("sql:"), {**TIME_COLUMN})
+        )
+    from pathlib import Path
 
     return with_transactions(DOMAIN, parquet_reader(Path(source)))
 

@@ -19,7 +19,7 @@ class Settings(BaseSettings):
     airflow_url: str | None = None
     dashboard_url: str | None = None
     seed: int = 20_260_101  # of everything random that is not a study's
-    payments_transactions: str | None = None  # see docs/transactions.md; None: the simulator
+    payments_transactions: str | None = None  # a folder or sql:SCHEMA; None: the simulator
 
     @property
     def stack_file(self) -> Path:
