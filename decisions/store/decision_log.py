@@ -112,7 +112,7 @@ def assign_units(db: Database, domain: str, arrivals: pl.DataFrame) -> pl.DataFr
 
 def pending(db: Database, domain: str, until: datetime) -> pl.DataFrame:
     """UNITS observed before `until` that no decision was taken for, by id."""
-    return db.read("unit/pending", domain=domain, until=until)
+    return db.scan("unit/pending", domain=domain, until=until)
 
 
 def history(
@@ -123,7 +123,7 @@ def history(
     Columns: DECISIONS, `reference`, `observed_at`, `payload`, `reward`, `reward_at`; the last two
     are null where no outcome was observed by `as_of`. By decision id.
     """
-    return db.read(
+    return db.scan(
         "decision/history",
         domain=domain,
         since=since,
@@ -135,7 +135,7 @@ def history(
 
 def unsettled(db: Database, domain: str, *, as_of: datetime, maturity: timedelta) -> pl.DataFrame:
     """Decisions without an outcome, taken in [as_of - maturity, as_of], with units (by id)."""
-    return db.read("decision/unsettled", domain=domain, since=as_of - maturity, until=as_of)
+    return db.scan("decision/unsettled", domain=domain, since=as_of - maturity, until=as_of)
 
 
 def decisions(db: Database, domain: str, ids: Sequence[int] | pl.Series) -> pl.DataFrame:
