@@ -1,6 +1,7 @@
 """A small crash study on the tests' own server."""
 
 import json
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -11,15 +12,25 @@ from decisions.cli.report import Workbench
 
 crash = import_module("decisions.cli.study.crash")  # the name `crash` is also a command
 
+PARTS = ("write_path-0-2.json", "write_path-1-1.json")
+
 
 def test_killed_workers_lose_double_and_halve_nothing(
     postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DECISIONS_DATABASE_URL", postgres_url)
     monkeypatch.setattr(crash, "DAYS_AT_FIRST", 3)
+    monkeypatch.setattr(crash, "GROUP", 2)
     bench = Workbench("crash", tmp_path, Progress(disable=True))
 
     crash.run(bench, kills=3)
 
     assert all(check.ok is not False for check in bench.checks), bench.checks
-    assert json.loads((tmp_path / "write-3.json").read_text())["kills"] == 3
+    first, second = (json.loads((tmp_path / name).read_text()) for name in PARTS)
+    assert (first["kills"], second["kills"]) == (2, 1)
+
+    began = time.monotonic()
+    again = Workbench("crash", tmp_path, Progress(disable=True))
+    crash.run(again, kills=3)  # finds its parts
+    assert again.checks == bench.checks
+    assert time.monotonic() - began < 3

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from decisions.store.database import Database, migrate
 START = datetime(2026, 1, 5, tzinfo=UTC)
 SEED = 31
 DAYS_AT_FIRST, PER_DAY, BATCH = 4, 600, 100
+GROUP = 5  # kills that share one database
 LONGEST_LIFE_S = 1.2  # of a worker after its imports, in the write path
 LONGEST_DAG_S = 6.0
 READY = "ready\n"
@@ -188,54 +189,68 @@ def _killed(command: list[str], environment: dict[str, str], *, after_s: float) 
 
 def _disturb(
     bench: Workbench,
-    url: str,
+    servers: "_Servers",
     *,
     name: str,
+    group: int,
     kills: int,
     longest_s: float,
     command: Callable[[int], list[str]],
     environment: dict[str, str],
 ) -> dict[str, Any]:
     """Kills `kills` workers over one database, ends the work, compares; days grow as needed."""
-    stamp = f"{os.getpid()}_{time.time_ns() % 1_000_000}"
-    disturbed = Database(create_database(url, f"crash_{name}_{stamp}"))
-    migrate(disturbed)
+    disturbed = servers.fresh(f"crash_{name}_{group}")
     environment = environment | {"DECISIONS_DATABASE_URL": disturbed.url}
-    rng: np.random.Generator = stream(SEED, "crash", name)
+    rng: np.random.Generator = stream(SEED, "crash", name, str(group))
     days = DAYS_AT_FIRST
-    for _ in bench.track(range(kills), f"kills: {name}"):
+    for _ in bench.track(range(kills), f"kills: {name} {group + 1}"):
         while not _killed(command(days), environment, after_s=float(rng.uniform(0.0, longest_s))):
             days += 2
     subprocess.run(command(days), env=environment, check=True, capture_output=True)
-    undisturbed = Database(create_database(url, f"calm_{name}_{stamp}"))
-    migrate(undisturbed)
-    live(undisturbed, days)
-    found = compare(disturbed, undisturbed)
+    found = compare(disturbed, servers.undisturbed(days))
     rows = {table: _rows(disturbed, table).height for table in TABLES}
     return {"kills": kills, "days": days, "rows": rows, **vars(found)}
+
+
+@dataclass
+class _Servers:
+    """Databases on one server, each made once; a life of so many days is lived once."""
+
+    url: str
+    lived: dict[int, Database] = field(default_factory=dict[int, Database])
+
+    def fresh(self, name: str) -> Database:
+        """A new migrated database."""
+        stamp = f"{os.getpid()}_{time.time_ns() % 1_000_000_000}"
+        made = Database(create_database(self.url, f"{name}_{stamp}"))
+        migrate(made)
+        return made
+
+    def undisturbed(self, days: int) -> Database:
+        """A life of `days` days that nobody killed."""
+        if days not in self.lived:
+            calm = self.fresh(f"calm_{days}")
+            live(calm, days)
+            self.lived[days] = calm
+        return self.lived[days]
 
 
 def _environment() -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
 
 
-def _write_path(bench: Workbench, url: str, kills: int) -> dict[str, Any]:
-    return _disturb(
-        bench,
-        url,
-        name="write",
-        kills=kills,
-        longest_s=LONGEST_LIFE_S,
-        command=lambda days: [sys.executable, "-m", WORKER, str(days)],
-        environment=_environment(),
-    )
+def _write_path(days: int) -> list[str]:
+    return [sys.executable, "-m", WORKER, str(days)]
 
 
-def _dag(bench: Workbench, url: str, kills: int, scratch: Path) -> dict[str, Any]:
+def _dag(days: int) -> list[str]:
+    cutoffs = [(START + timedelta(days=day)).isoformat() for day in range(1, days + 1)]
+    return [sys.executable, "-c", _DAG_WORKER.format(batch=BATCH), *cutoffs]
+
+
+def _airflow(scratch: Path) -> dict[str, str]:
+    """The environment of a DAG worker, with a migrated Airflow of its own."""
     files = scratch / "dags"
-    files.mkdir()
-    (files / "crash_dags.py").write_text(_DAG_FILE)
-    root = _DAGS.parent
     environment = _environment() | {
         "AIRFLOW_HOME": str(scratch / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(files),
@@ -244,53 +259,77 @@ def _dag(bench: Workbench, url: str, kills: int, scratch: Path) -> dict[str, Any
         "DECISIONS_RETRIES": "0",
         "DECISIONS_SEED": str(SEED),
         "DECISIONS_HOME": str(scratch / "home"),
-        "PYTHONPATH": os.pathsep.join(map(str, (files, _DAGS, root))),
+        "PYTHONPATH": os.pathsep.join(map(str, (files, _DAGS, _DAGS.parent))),
     }
-    migrated = [sys.executable, "-m", "airflow", "db", "migrate"]
-    subprocess.run(migrated, env=environment, check=True, capture_output=True)
+    if not files.exists():
+        files.mkdir()
+        (files / "crash_dags.py").write_text(_DAG_FILE)
+        migrated = [sys.executable, "-m", "airflow", "db", "migrate"]
+        subprocess.run(migrated, env=environment, check=True, capture_output=True)
+    return environment
 
-    def command(days: int) -> list[str]:
-        cutoffs = [(START + timedelta(days=day)).isoformat() for day in range(1, days + 1)]
-        return [sys.executable, "-c", _DAG_WORKER.format(batch=BATCH), *cutoffs]
 
-    return _disturb(
-        bench,
-        url,
-        name="dag",
-        kills=kills,
-        longest_s=LONGEST_DAG_S,
-        command=command,
-        environment=environment,
-    )
+def _together(groups: list[dict[str, Any]]) -> dict[str, Any]:
+    """Sums over the groups; the first broken seal of any."""
+    summed = ("kills", "lost", "duplicated", "half_written", "altered")
+    broken = [each["seals"] for each in groups if each["seals"] != "verify"]
+    return {name: sum(each[name] for each in groups) for name in summed} | {
+        "decisions": sum(each["rows"]["decision"] for each in groups),
+        "seals": broken[0] if broken else "verify",
+    }
 
 
 def run(bench: Workbench, *, kills: int) -> None:
-    """Three in four kills hit a worker of the write path, the others a running DAG."""
-    dag_kills = kills // 4
+    """Three in four kills hit a worker of the write path, the others a running DAG.
+
+    A group of up to GROUP kills shares one database and is one part: a study that was stopped
+    goes on with the next group.
+    """
+    parts: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="crash") as folder:
         scratch = Path(folder)
         with _server(scratch) as url:
-            parts = {
-                "write_path": bench.part(
-                    f"write-{kills - dag_kills}",
-                    lambda: _write_path(bench, url, kills - dag_kills),
-                )
-            }
-            if dag_kills:
-                parts["dag"] = bench.part(
-                    f"dag-{dag_kills}", lambda: _dag(bench, url, dag_kills, scratch)
-                )
-    for where, found in parts.items():
-        bench.check(f"{where}_kills", found["kills"], "reported", ok=None)
+            servers = _Servers(url)
+            for where, count, longest_s, command in (
+                ("write_path", kills - kills // 4, LONGEST_LIFE_S, _write_path),
+                ("dag", kills // 4, LONGEST_DAG_S, _dag),
+            ):
+                found: list[dict[str, Any]] = []
+                for group, start in enumerate(range(0, count, GROUP)):
+                    size = min(GROUP, count - start)
+
+                    def disturb(
+                        where: str = where,
+                        group: int = group,
+                        size: int = size,
+                        longest_s: float = longest_s,
+                        command: Callable[[int], list[str]] = command,
+                    ) -> dict[str, Any]:
+                        return _disturb(
+                            bench,
+                            servers,
+                            name=where,
+                            group=group,
+                            kills=size,
+                            longest_s=longest_s,
+                            command=command,
+                            environment=_airflow(scratch) if where == "dag" else _environment(),
+                        )
+
+                    found.append(bench.part(f"{where}-{group}-{size}", disturb))
+                if found:
+                    parts[where] = _together(found)
+    for place, whole in parts.items():
+        bench.check(f"{place}_kills", whole["kills"], "reported", ok=None)
         bench.check(
-            f"{where}_decisions",
-            found["rows"]["decision"],
+            f"{place}_decisions",
+            whole["decisions"],
             "> 0",
-            ok=found["rows"]["decision"] > 0,
+            ok=whole["decisions"] > 0,
         )
         for name in ("lost", "duplicated", "half_written", "altered"):
-            bench.check(f"{where}_{name}", found[name], "== 0", ok=found[name] == 0)
-        bench.check(f"{where}_seals", found["seals"], "verify", ok=found["seals"] == "verify")
+            bench.check(f"{place}_{name}", whole[name], "== 0", ok=whole[name] == 0)
+        bench.check(f"{place}_seals", whole["seals"], "verify", ok=whole["seals"] == "verify")
 
 
 if __name__ == "__main__":
