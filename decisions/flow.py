@@ -266,14 +266,18 @@ def catch_up(db: Database, domain: Domain, *, until: datetime, holder: str) -> i
 
     A day's units may follow up outcomes of the day before, so each day settles what is known at
     its start, then receives its units, then decides them at its end. A scheduler may lose, merge
-    or double its events: what is due is read from the store.
+    or double its events: what is due is read from the store. Units that a run received and was
+    stopped before deciding are decided first, as of the end of their day.
     """
     taken = 0
     for start in due_days(db, domain, until=until):
+        taken += decide(db, domain, now=start, holder=holder)
         settle(db, domain, as_of=start, holder=holder)
         arrive(db, domain, start=start, end=start + DAY, holder=holder)
         taken += decide(db, domain, now=start + DAY, holder=holder)
-    return taken + decide(db, domain, now=until, holder=holder)
+    for moment in sorted({_day(until), until}):
+        taken += decide(db, domain, now=moment, holder=holder)
+    return taken
 
 
 def ingest_log(
