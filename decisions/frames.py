@@ -110,10 +110,19 @@ def decided(
     ).cast(DECISIONS)
 
 
+_SAME_LENGTH = pl.col("probabilities").list.len() == pl.col("eligible").list.len()
+
+
 def _chosen(decisions: pl.DataFrame) -> pl.Series:
-    """The logged probability of each row's own action; null where it is not eligible."""
+    """The logged probability of each row's own action; null where it is not eligible.
+
+    It is null, too, where the two lists differ in length: such a row has no such probability.
+    """
     return (
-        decisions.select("eligible", "probabilities", pl.col("action").list.first())
+        decisions.select(
+            pl.when(_SAME_LENGTH).then(pl.col("eligible", "probabilities")),
+            pl.col("action").list.first(),
+        )
         .with_row_index("row")
         .explode("eligible", "probabilities", empty_as_null=True)
         .group_by("row", maintain_order=True)
@@ -132,15 +141,8 @@ def decision_problems(decisions: pl.DataFrame, *, now: datetime) -> pl.Series:
         pl.col(name) for name in ("probabilities", "scores", "propensity")
     )
     finite = pl.col("eligible").list.len() > 0
-    same_length = probabilities.list.len() == pl.col("eligible").list.len()
-    if decisions.select((finite & ~same_length).any().fill_null(value=True)).item():
-        ragged = decisions.select(finite & ~same_length).to_series()
-        return pl.select(
-            pl.when(ragged.fill_null(value=True)).then(
-                pl.lit("probabilities and eligible differ in length")
-            )
-        ).to_series()
     rules = {
+        "probabilities and eligible differ in length": _SAME_LENGTH,
         "decision_id is not a number of 0 or more": pl.col("decision_id") >= 0,
         "decision_id is given twice": pl.col("decision_id").is_unique(),
         "decided_at lies in the future": pl.col("decided_at") <= now,

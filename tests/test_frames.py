@@ -76,6 +76,31 @@ def test_a_corrupt_row_is_named_and_the_others_pass(
     assert problems.to_list() == [problem, None, None]
 
 
+@pytest.mark.parametrize(
+    ("eligible", "probabilities"), [([0, 1], [0.3, 0.6, 0.1]), ([], [1.0]), (None, [1.0])]
+)
+def test_a_ragged_row_does_not_hide_the_others(
+    eligible: list[int] | None, probabilities: list[float]
+) -> None:
+    decisions = batch()
+    rows = decisions.to_dicts()
+    rows[0] |= {"eligible": eligible, "probabilities": probabilities}
+    rows[1] |= {"propensity": 0.123}
+    rows[2] |= {"decided_at": datetime(2027, 1, 1, tzinfo=UTC)}
+    rows.append({**rows[1], "decision_id": -1})
+    rows.append({**decisions.row(1, named=True), "decision_id": 7})
+
+    problems = decision_problems(pl.DataFrame(rows, DECISIONS), now=NOW)
+
+    assert problems.to_list() == [
+        "probabilities and eligible differ in length",
+        "propensity is not the probability of the action",
+        "decided_at lies in the future",
+        "decision_id is not a number of 0 or more",
+        None,
+    ]
+
+
 def test_a_frame_of_another_schema_is_refused_by_column() -> None:
     with pytest.raises(DataError, match=r"missing columns \['uniform'\]"):
         decision_problems(batch().drop("uniform"), now=NOW)

@@ -49,6 +49,20 @@ def test_a_bad_decision_is_named(column: str, value: object, problem: str) -> No
     assert decision_row_problems(bad, now=NOW).to_list() == [problem, None, None]
 
 
+def test_a_ragged_decision_is_named_beside_the_others() -> None:
+    rows = decided(units(4)).to_dicts()
+    rows[0]["probabilities"] = [0.5, 0.5]
+    rows[1]["scores"][0] = NAN
+    rows[2]["arm"] = ""
+
+    assert decision_row_problems(pl.DataFrame(rows, DECISIONS), now=NOW).to_list() == [
+        "probabilities and eligible differ in length",
+        "scores hold a number that is not finite",
+        "arm is missing",
+        None,
+    ]
+
+
 def test_bad_decisions_go_to_quarantine_once_and_the_others_are_stored(database: Database) -> None:
     begun(database)
     append(database, "payments", "unit", "a", units(4), now=NOW)
