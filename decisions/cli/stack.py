@@ -17,6 +17,7 @@ from decisions.settings import settings
 from decisions.stack import doctor as examination
 from decisions.stack import running
 from decisions.stack.airflow import password
+from decisions.stack.database_url import without_password
 from decisions.stack.logs import tail
 from decisions.stack.services import USER
 
@@ -63,14 +64,6 @@ def print_addresses(stack: running.Stack) -> None:
     table.add_row("Logs", str(home() / "logs"))
     ERR.print(table)
     ERR.print("Airflow's login is shown by [bold]decisions status[/bold].")
-
-
-def without_password(url: str) -> str:
-    """An address that may be shown."""
-    scheme, slashes, rest = url.partition("://")
-    login, at, place = rest.rpartition("@")
-    user, colon, _ = login.partition(":")
-    return f"{scheme}{slashes}{user}{':***' if colon else ''}{at}{place}"
 
 
 def serve_until_stopped(stack: running.Stack) -> None:

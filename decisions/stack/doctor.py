@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import psycopg
-
 from decisions.settings import Settings
 from decisions.stack import airflow, processes, running
+from decisions.stack.database_url import ailment
 from decisions.stack.ports import is_free
 from decisions.stack.services import PORTS, REPOSITORY
 
@@ -104,14 +103,12 @@ def database(url: str | None) -> Finding:
     """Whether the database can be reached, when there is one to reach."""
     if url is None:
         return Finding(check="database", ok=True, seen="none yet: `decisions up` starts one")
-    try:
-        psycopg.connect(url, connect_timeout=5).close()
-    except psycopg.Error as error:
-        first = str(error).strip().splitlines()[0]
+    wrong = ailment(url)
+    if wrong is not None:
         return Finding(
             check="database",
             ok=False,
-            seen=f"not reachable: {first}",
+            seen=wrong,
             remedy="check DECISIONS_DATABASE_URL and that the server runs; unset it to use the"
             " embedded server",
         )

@@ -69,11 +69,17 @@ def watchdog(home: Path, owner: int | None) -> None:
 
 
 def publish(home: Path, phase: str, **facts: object) -> None:
-    """Writes `stack.json`: the phase, this process, and the addresses known so far."""
+    """Writes `stack.json`: the phase, this process, and the addresses known so far.
+
+    Only this user may read it: the database's address may hold a password.
+    """
     this = psutil.Process()
     content = {"phase": phase, "supervisor": this.pid, "started": this.create_time(), **facts}
     scratch = home / "stack.json.tmp"
-    scratch.write_text(json.dumps(content, indent=1))
+    scratch.unlink(missing_ok=True)  # one left by a killed process keeps its own mode
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(json.dumps(content, indent=1))
     scratch.replace(home / "stack.json")
 
 

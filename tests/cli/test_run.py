@@ -4,7 +4,6 @@ import polars as pl
 import pytest
 
 from decisions.cli import run
-from decisions.cli.stack import without_password
 
 UNTIL = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -56,8 +55,3 @@ def test_the_table_shows_intervals_and_verdicts(capsys: pytest.CaptureFixture[st
     shown = capsys.readouterr().out
     for text in ("baseline", "[0.2000, 0.3000]", "[+0.2000, +0.3000]", "unbounded", "5,000"):
         assert text in shown
-
-
-def test_an_address_is_shown_without_its_password() -> None:
-    assert without_password("postgresql://me:secret@db/x") == "postgresql://me:***@db/x"
-    assert without_password("http://127.0.0.1:5000") == "http://127.0.0.1:5000"

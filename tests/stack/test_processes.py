@@ -1,4 +1,5 @@
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -141,3 +142,12 @@ def test_a_stack_of_a_dead_supervisor_is_not_found(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace('"started": ', '"started": 1'))
 
     assert running.find(tmp_path) is None
+
+
+def test_the_file_of_addresses_is_for_its_owner_alone(tmp_path: Path) -> None:
+    (tmp_path / "stack.json.tmp").write_text("left by a killed process")
+    (tmp_path / "stack.json.tmp").chmod(0o644)
+
+    supervisor.publish(tmp_path, "services", database_url="postgresql://me:secret@db/x")
+
+    assert stat.S_IMODE((tmp_path / "stack.json").stat().st_mode) == 0o600

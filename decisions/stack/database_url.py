@@ -1,0 +1,31 @@
+"""The database's address: how to show it, and whether something answers there."""
+
+import psycopg
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+_SECRETS = ("password", "passfile", "sslpassword")  # libpq also takes these as ?name=value
+
+
+def without_password(url: str) -> str:
+    """An address that may be shown: no password, wherever in it one was given."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return "(not an address)"
+    if parsed.host is not None and "@" in parsed.host:  # of a password that was not quoted
+        parsed = parsed.set(host=parsed.host.rpartition("@")[2])
+    masked = {key: "***" for key in parsed.query if key.lower() in _SECRETS}
+    hidden = parsed.update_query_dict(masked).render_as_string(hide_password=True)
+    return hidden.replace("%2A%2A%2A", "***").replace("%2F", "/")
+
+
+def ailment(url: str, *, timeout_s: int = 5) -> str | None:
+    """Why no connection can be made, on one line without a password; None when one can."""
+    try:
+        plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        psycopg.connect(plain, connect_timeout=timeout_s).close()
+    except (ArgumentError, psycopg.Error) as error:
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        return f"no answer at {without_password(url)}: {first}"
+    return None
