@@ -93,6 +93,25 @@ def content_digest(columns: list[Column], rows: int) -> bytes:
     return digest.digest()
 
 
+def differing(left: Column, right: Column) -> npt.NDArray[np.bool_]:
+    """Which rows of two columns of one type differ in any bit or in being null, shape (n,)."""
+    found = _validity(left) != _validity(right)
+    if left.lengths is None or right.lengths is None:
+        return found | (_as_words(left.values) != _as_words(right.values))
+    same = left.lengths == right.lengths
+    row = np.repeat(np.flatnonzero(same), left.lengths[same])
+    here = _as_words(left.values[np.repeat(same, left.lengths)])
+    there = _as_words(right.values[np.repeat(same, right.lengths)])
+    found |= ~same
+    found[row[here != there]] = True
+    return found
+
+
+def _validity(column: Column) -> npt.NDArray[np.bool_]:
+    n = len(column.values if column.lengths is None else column.lengths)
+    return np.ones(n, dtype=np.bool_) if column.valid is None else column.valid
+
+
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 _SHIFT = np.uint64(32)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from decisions.errors import ConflictingRecord
 from decisions.frames import DECISIONS, OUTCOMES, UNITS, UTC_TIME, conform, month_bounds
 from decisions.store import copy_format
-from decisions.store.columns import Column, content_digest, fingerprints, flatten
+from decisions.store.columns import content_digest, differing, fingerprints, flatten
 from decisions.store.database import execute, raw
 from decisions.store.seals import Seal, add_seal, chain_head, seals_of_batch
 
@@ -297,29 +297,21 @@ def _seal_of(connection: Connection, prepared: Prepared) -> int:
     return int(stored.join(first.select(key), on=key, how="semi")["seal"][0])
 
 
-def _marks(columns: list[Column], rows: int) -> "np.ndarray[Any, np.dtype[np.uint64]]":
-    return fingerprints(columns, rows)
-
-
 def _compare(kind: Kind, stored: pl.DataFrame, given: pl.DataFrame) -> None:
     """Raises ConflictingRecord for the first row and field in which the two frames differ."""
     content = [name for name in kind.columns if name not in kind.stamps]
-    here, there = flatten(stored.select(content)), flatten(given.select(content))
-    n = len(stored)
-    differ = np.flatnonzero(_marks(here, n) != _marks(there, n))
-    if not len(differ):
+    pairs = zip(flatten(stored.select(content)), flatten(given.select(content)), strict=True)
+    differ = {here.name: differing(here, there) for here, there in pairs}
+    rows = np.flatnonzero(np.any(list(differ.values()), axis=0))
+    if not len(rows):
         return
-    row = int(differ[0])
-    field = next(
-        name
-        for name, a, b in zip(content, here, there, strict=True)
-        if _marks([a], n)[row] != _marks([b], n)[row]
-    )
+    row = int(rows[0])
+    field = next(name for name in content if differ[name][row])
     name = ", ".join(f"{part} {given[part][row]}" for part in kind.key)
     raise ConflictingRecord(
         f"{kind.name} {name} of {given['domain'][row]} is stored with {field} ="
         f" {_shown(stored[field][row])}; this batch has {_shown(given[field][row])}"
-        f" ({len(differ)} such rows). What is stored stays: correct the batch, or give new ids"
+        f" ({len(rows)} such rows). What is stored stays: correct the batch, or give new ids"
     )
 
 

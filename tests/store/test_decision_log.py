@@ -51,6 +51,17 @@ def test_another_content_under_a_stored_id_is_refused_by_row_and_field(database:
         append(database, "payments", "decision", "other", altered, now=NOW)
 
 
+def test_payloads_of_equal_fingerprints_are_told_apart(database: Database) -> None:
+    first, second = (
+        units(1).with_columns(payload=pl.lit(payload))
+        for payload in ('{"amount_minor":334446,"z":60481}', '{"amount_minor":584097,"z":235550}')
+    )
+    append(database, "payments", "unit", "a", first, now=NOW)
+
+    with pytest.raises(ConflictingRecord, match=r"payload = .*334446.*this batch has .*584097"):
+        append(database, "payments", "unit", "b", second, now=NOW)
+
+
 def test_outcomes_settle_decisions_as_of_a_time(database: Database) -> None:
     decisions = logged(database)
     known = outcomes(decisions)

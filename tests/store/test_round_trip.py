@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from decisions.store import copy_format
-from decisions.store.columns import content_digest, fingerprints, flatten
+from decisions.store.columns import content_digest, differing, fingerprints, flatten
 from decisions.store.database import Database, raw
 
 DOUBLES = st.floats(width=64) | st.sampled_from([-0.0, 5e-324, 1e308, math.nan, -math.inf])
@@ -27,19 +27,18 @@ SCHEMA = pl.Schema(
         "claim": pl.Boolean(),
     }
 )
-ROWS = st.lists(
-    st.tuples(
-        st.none() | st.integers(-(2**31), 2**31 - 1),
-        st.none() | TEXTS,
-        st.none() | DOUBLES,
-        st.lists(DOUBLES, max_size=5),
-        st.lists(st.integers(-(2**15), 2**15 - 1), max_size=3),
-        st.datetimes(datetime(1800, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
-        st.none() | st.binary(max_size=9),
-        st.none() | st.booleans(),
-    ),
-    max_size=12,
+ROW = st.tuples(
+    st.none() | st.integers(-(2**31), 2**31 - 1),
+    st.none() | TEXTS,
+    st.none() | DOUBLES,
+    st.lists(DOUBLES, max_size=5),
+    st.lists(st.integers(-(2**15), 2**15 - 1), max_size=3),
+    st.datetimes(datetime(1800, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    st.none() | st.binary(max_size=9),
+    st.none() | st.booleans(),
 )
+ROWS = st.lists(ROW, max_size=12)
+PAIR = st.tuples(ROW, ROW) | ROW.map(lambda row: (row, row))
 
 
 def bits(frame: pl.DataFrame) -> list[Any]:
@@ -104,3 +103,16 @@ def test_a_slice_hashes_as_the_rows_alone_do(rows: list[list[float]], data: st.D
     assert fingerprints(flatten(part), len(part)).tolist() == (
         fingerprints(flatten(pl.DataFrame({"x": rows}, schema)), len(rows))[begin:].tolist()
     )
+
+
+@given(pairs=st.lists(PAIR, max_size=8))
+def test_rows_differ_where_their_bits_do(pairs: list[tuple[Any, Any]]) -> None:
+    left, right = (
+        pl.DataFrame([pair[side] for pair in pairs], SCHEMA, orient="row") for side in (0, 1)
+    )
+
+    for name in SCHEMA:
+        here, there = left.select(name), right.select(name)
+        found = differing(flatten(here)[0], flatten(there)[0])
+        wanted = [a != b for a, b in zip(bits(here), bits(there), strict=True)]
+        assert found.tolist() == wanted
