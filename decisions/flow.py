@@ -297,7 +297,7 @@ def ingest_log(
         units = decision_log.assign_units(db, domain.name, _payload(log.arrivals, domain))
         put = partial(decision_log.append, db, domain.name, now=end, lease=lease)
         put("unit", _name("ingest", start), units)
-        ids = units.select("reference", "unit_id")
+        ids = units.select("reference", "unit_id").drop_nulls().unique()
         decisions = _identified(log.decisions, ids).with_columns(
             decision_id(pl.col("unit_id"), pl.col("slot")).alias("decision_id")
         )

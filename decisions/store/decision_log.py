@@ -72,42 +72,52 @@ def append(
 
 
 def assign_units(db: Database, domain: str, arrivals: pl.DataFrame) -> pl.DataFrame:
-    """The UNITS frame of `arrivals` (`reference`, `observed_at`, `payload`), ids assigned.
+    """The UNITS frame of `arrivals` (`reference`, `observed_at`, `payload`), ids assigned, by id.
 
     A reference that is stored keeps its id; new ones follow the last of their minute in the order
     of `observed_at` and `reference`. Read, then `append`: a second assigner of the same domain at
     the same time is refused there by the key.
 
+    A row given twice is kept once. No other is left out, so that `append` sets aside, with the
+    reason, what cannot be stored: rows that differ under one reference share an id behind those
+    of their minute, and a row without a reference has none.
+
     Raises:
         DataError: more units in one minute than an id has room for.
     """
     schema = pl.Schema({name: UNITS[name] for name in ("reference", "observed_at", "payload")})
-    given = conform(arrivals, schema, "arrivals").unique("reference", keep="first")
-    minute = (pl.col("observed_at").dt.epoch("s") // 60).alias("minute")
+    given = conform(arrivals, schema, "arrivals").unique(maintain_order=True)
+    references = (
+        given.drop_nulls("reference")
+        .group_by("reference")
+        .agg(pl.col("observed_at").min(), disputed=pl.len() > 1)
+        .with_columns(minute=pl.col("observed_at").dt.epoch("s") // 60)
+    )
     with db.reading() as connection:
-        references = given["reference"].drop_nulls().to_list()
         known = read(
-            connection, "unit/ids_of_references", domain=domain, reference_list=references
+            connection,
+            "unit/ids_of_references",
+            domain=domain,
+            reference_list=references["reference"].to_list(),
         )
-        fresh = given.join(known.select("reference"), on="reference", how="anti").with_columns(
-            minute
-        )
+        fresh = references.join(known, on="reference", how="anti")
         minutes = fresh["minute"].drop_nulls().unique().to_list()
         last = read(connection, "unit/last_of_minutes", domain=domain, minute_list=minutes)
     taken = pl.col("unit_id") % UNITS_A_MINUTE + 1
     ranked = (
         fresh.join(last.select("minute", taken.alias("taken")), on="minute", how="left")
-        .sort("observed_at", "reference")
-        .with_columns(
-            rank=pl.int_range(pl.len()).over("minute") + pl.col("taken").fill_null(0),
-        )
+        .sort("disputed", "observed_at", "reference")
+        .with_columns(rank=pl.int_range(pl.len()).over("minute") + pl.col("taken").fill_null(0))
     )
     if ranked.select((pl.col("rank") >= UNITS_A_MINUTE).any()).item():
         raise DataError(f"more than {UNITS_A_MINUTE} units of {domain} in one minute")
-    fresh_units = ranked.with_columns(unit_id=pl.col("minute") * UNITS_A_MINUTE + pl.col("rank"))
-    known_units = given.join(known.select("reference", "unit_id"), on="reference")
-    parts = [part.select(list(UNITS)).cast(UNITS) for part in (known_units, fresh_units)]
-    return pl.concat(parts).sort("unit_id")
+    numbered = ranked.select(
+        "reference", unit_id=pl.col("minute") * UNITS_A_MINUTE + pl.col("rank")
+    )
+    parts = (known, numbered)
+    ids = pl.concat([part.select("reference", pl.col("unit_id").cast(pl.Int64)) for part in parts])
+    whole = given.join(ids, on="reference", how="left", maintain_order="left")
+    return whole.select(list(UNITS)).sort("unit_id", nulls_last=True, maintain_order=True)
 
 
 def pending(db: Database, domain: str, until: datetime) -> pl.DataFrame:

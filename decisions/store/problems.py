@@ -47,10 +47,10 @@ def unit_problems(units: pl.DataFrame, *, now: datetime) -> pl.Series:
     return first(
         units,
         {
-            "unit_id is not a number of 0 or more": pl.col("unit_id") >= 0,
-            "unit_id is given twice": pl.col("unit_id").is_unique(),
             "reference is missing": pl.col("reference").str.len_bytes() > 0,
             "reference is given twice": pl.col("reference").is_unique(),
+            "unit_id is not a number of 0 or more": pl.col("unit_id") >= 0,
+            "unit_id is given twice": pl.col("unit_id").is_unique(),
             "observed_at lies in the future": pl.col("observed_at") <= now,
             "unit_id is not of the minute of observed_at": minute_of(pl.col("unit_id")) == minute,
             "payload is not a JSON object": pl.col("payload").str.starts_with("{")

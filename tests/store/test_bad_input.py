@@ -9,7 +9,7 @@ from decisions.errors import DataError, StoreError
 from decisions.frames import DECISIONS
 from decisions.store import audit
 from decisions.store.database import Database
-from decisions.store.decision_log import append, history
+from decisions.store.decision_log import append, assign_units, history
 from decisions.store.problems import decision_row_problems
 from tests.store.samples import NOW, START, begun, decided, outcomes, units
 
@@ -140,6 +140,31 @@ def test_bad_units_are_named(database: Database) -> None:
         "reference is given twice",
         "reference is given twice",
     ]
+
+
+def test_arrivals_that_contradict_each_other_are_set_aside(database: Database) -> None:
+    later = START + timedelta(minutes=2)
+    rows = units(5).drop("unit_id").with_columns(reference=pl.Series(["b", "a", "c", "a", None]))
+    late = rows.with_columns(reference=pl.Series(["d", "c", "e", "b", None]), observed_at=later)
+    given = pl.concat([rows, rows, late[1:3]])  # everything twice, and "c" again with another time
+
+    def put(batch: str, arrivals: pl.DataFrame) -> list[tuple[str | None, str]]:
+        assigned = assign_units(database, "payments", arrivals)
+        done = append(database, "payments", "unit", batch, assigned, now=NOW)
+        return sorted(
+            done.quarantined.select(pl.col("reference").fill_null("-"), "problem").iter_rows()
+        )
+
+    first, second = put("a", given), put("a", given)
+
+    twice = "reference is given twice"
+    assert first == [("-", "reference is missing"), *[("a", twice)] * 2, *[("c", twice)] * 2]
+    assert second == first
+    with database.reading() as connection:
+        stored = connection.exec_driver_sql("select reference from unit order by 1").scalars()
+        kept = connection.exec_driver_sql("select count(*) from quarantine").scalar_one()
+        assert (list(stored), kept) == (["b", "e"], 5)
+    assert audit.verify(database).broken is None
 
 
 def test_a_frame_of_another_form_is_refused_whole(database: Database) -> None:
