@@ -216,6 +216,7 @@ def test_the_spine_tells_of_the_baseline_but_not_of_a_generation_without_a_verdi
 ) -> None:
     begun = datetime(2026, 3, 1, tzinfo=UTC)
     flow.begin(database, COINS, now=begun, seed=11)
+    now = begun
     for day in range(1, 4):
         now = begun + timedelta(days=day)
         flow.catch_up(database, COINS, until=now, holder="test")
