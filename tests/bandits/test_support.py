@@ -2,15 +2,21 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from decisions.bandits.support import (
+    NullMoments,
     SupportRule,
     group_means_z,
     kish,
     mean_weight_z,
+    null_moments,
     refusal,
     support,
 )
+from decisions.domains.open_bandit.loader import CAMPAIGNS
+from decisions.domains.open_bandit.reference import slice_of
 from decisions.policy import FloatArray, choose, pick
 from decisions.seeds import stream
 
@@ -26,8 +32,7 @@ def test_kish_and_z_by_hand() -> None:
 
     assert kish(w) == pytest.approx(16 / 6)
     assert kish(np.zeros(3)) == 0
-    # Mean 4/3, variance 1/3, third central moment 2/27: (1/3 + 1/81 + 2/81) / (1/3).
-    assert mean_weight_z(w) == pytest.approx(10 / 9)
+    assert mean_weight_z(w) == pytest.approx(1)  # mean 4/3, variance 1/3
     assert mean_weight_z(np.ones(5)) == 0
     assert mean_weight_z(np.full(5, 2.0)) == np.inf
     assert np.isnan(mean_weight_z(np.ones(1)))
@@ -145,14 +150,85 @@ def test_rare_mass_by_weighting_agrees_with_the_exact_one() -> None:
     assert weighted.rare_mass == pytest.approx(0.1, abs=4 * error)
 
 
-def test_sound_logs_with_heavy_weights_raise_few_false_alarms() -> None:
-    """|z| > 3 in at most 0.27 % of 3000 sound logs, plus four standard errors."""
-    rng = stream(3, "weights")
-    logs, rows = 3000, 2000
-    alarms = 0
-    for _ in range(logs):
-        propensity = np.clip(rng.beta(0.6, 1.2, rows), 0.02, 1.0)
-        weights = np.where(rng.random(rows) < propensity, 1 / propensity, 0.0)
-        alarms += abs(mean_weight_z(weights)) > 3
+LOGS, ROWS = 3_000, 2_000
 
-    assert alarms / logs < 0.0027 + 4 * np.sqrt(0.0027 / logs)
+
+def _certain_target(seed: int, *, lost: float = 0.0) -> tuple[FloatArray, FloatArray]:
+    """Exact and plain z of many logs: weight 1/p with probability p, a share `lost` of them 0."""
+    rng = stream(seed, "weights")
+    exact, plain = np.empty(LOGS), np.empty(LOGS)
+    for i in range(LOGS):
+        p = np.clip(rng.beta(0.6, 1.2, ROWS), 0.02, 1.0)
+        kept = (rng.random(ROWS) < p) & (rng.random(ROWS) >= lost)
+        weights = np.where(kept, 1 / p, 0.0)
+        null = null_moments(
+            np.tile([1.0, 0.0], (ROWS, 1)),
+            np.column_stack([p, 1 - p]),
+            np.ones((ROWS, 2), dtype=np.bool_),
+        )
+        exact[i], plain[i] = mean_weight_z(weights, null), mean_weight_z(weights)
+    return exact, plain
+
+
+def test_sound_logs_with_heavy_weights_raise_few_false_alarms() -> None:
+    """|z| > 3 in at most 0.27 % of sound logs, plus four standard errors.
+
+    Of the plain statistic the Edgeworth expansion allows more: 6 phi(3) (16/3 g^2 - k/2 + 3) / n,
+    with g and k the weights' skewness and excess kurtosis (Hall 1992, section 2.6).
+    """
+    exact, plain = _certain_target(3)
+    p = np.clip(stream(4, "weights").beta(0.6, 1.2, 400_000), 0.02, 1.0)
+    moments = [float((p * (1 / p - 1) ** m + (1 - p) * (-1.0) ** m).mean()) for m in (2, 3, 4)]
+    g2, k = moments[1] ** 2 / moments[0] ** 3, moments[2] / moments[0] ** 2 - 3
+    excess = 6 * 0.004432 * (16 / 3 * g2 - k / 2 + 3) / ROWS
+    error = 4 * np.sqrt(0.0027 / LOGS)
+
+    assert (np.abs(exact) > 3).mean() < 0.0027 + error
+    assert (np.abs(plain) > 3).mean() < 0.0027 + excess + error
+
+
+def test_lost_mass_is_detected_although_the_weights_are_skewed() -> None:
+    exact, plain = _certain_target(5, lost=0.3)
+
+    assert (exact < -3).mean() > 0.8
+    assert (plain < -3).mean() > 0.8
+
+
+@given(low=st.floats(-20, 20), step=st.floats(0, 20), skewness=st.floats(0.001, 3))
+def test_the_skewed_statistic_never_falls_as_the_mean_rises(
+    low: float, step: float, skewness: float
+) -> None:
+    null = NullMoments(variance=np.full(100, 4.0), third=np.full(100, skewness * 80.0))
+
+    first, second = (mean_weight_z(np.full(100, 1 + 0.2 * z), null) for z in (low, low + step))
+
+    assert first <= second
+
+
+def test_groups_use_the_exact_variance_as_well() -> None:
+    """Thirty rows, each with weight 24 in one of 24 draws: none drawn is no alarm."""
+    n = 30
+    logging, target = np.full((n, 24), 1 / 24), np.tile(np.eye(24)[0], (n, 1))
+    null = null_moments(target, logging, np.ones((n, 24), dtype=np.bool_))
+
+    np.testing.assert_allclose(null.variance, 23.0)
+    np.testing.assert_allclose(null.third, 24**2 - 3 * 24 + 2)
+    labels = np.zeros(n)
+    assert group_means_z(np.zeros(n), labels)[0] == -np.inf
+    assert -3 < group_means_z(np.zeros(n), labels, null=null)[0] < -1
+
+
+@pytest.mark.parametrize("campaign", ["all", "men"])
+def test_real_propensities_half_as_large_again_are_refused(campaign: str) -> None:
+    rows = slice_of(campaign, "bts")
+    k = CAMPAIGNS[campaign]
+    propensity = rows["propensity"].to_numpy()
+    uniform = np.full((rows.height, k), 1 / k)
+    eligible = np.ones(uniform.shape, dtype=np.bool_)
+
+    def judged(factor: float) -> str | None:
+        p = factor * propensity
+        return refusal(support(1 / k / p, uniform, propensity=p, eligible=eligible))
+
+    assert judged(1.0) is None
+    assert "standard errors from one" in str(judged(1.5))
