@@ -97,14 +97,19 @@ def _main_job(jobs: list[Job], *, headless: bool) -> None:
     terminate_politely()
     report = reporter()
     found = running.find(home())
+    own: running.Stack | None = None
     try:
-        stack = found or running.start(home(), report, scheduled=False)
+        if found is None:
+            stack = own = running.start(home(), report, scheduled=False)
+        else:
+            report("a stack runs already")
+            stack = running.await_health(home(), report)
         _drive(stack, jobs, report, resumed=found is None)
         show(Database(stack.addresses["database_url"]).read("generation/timeline"))
         if not headless:
             print_addresses(stack)
-            if found is None:
-                serve_until_stopped(stack)
+            if own is not None:
+                serve_until_stopped(own)
     except KeyboardInterrupt:
         ERR.print("Interrupted: the same command resumes.")
         raise typer.Exit(130) from None
@@ -112,9 +117,9 @@ def _main_job(jobs: list[Job], *, headless: bool) -> None:
         ERR.print(str(error), markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     finally:
-        if found is None:
+        if own is not None:
             report("stopping the stack")
-            running.stop(home())
+            running.stop(home(), own)
 
 
 def _drive(

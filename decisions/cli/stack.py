@@ -19,6 +19,7 @@ from decisions.stack import running
 from decisions.stack.airflow import password
 from decisions.stack.database_url import without_password
 from decisions.stack.logs import tail
+from decisions.stack.processes import is_alive
 from decisions.stack.services import USER
 
 OUT = Console(width=None if sys.stdout.isatty() else 140)  # a pipe has no width of its own
@@ -74,12 +75,12 @@ def serve_until_stopped(stack: running.Stack) -> None:
     """
     ERR.print("Serving. Ctrl-C stops everything.")
     try:
-        while running.find(home()) is not None:
+        while is_alive(*stack.supervisor):
             time.sleep(0.5)
     except KeyboardInterrupt:
         return
     log = home() / "logs" / "supervisor.log"
-    raise StackError(f"the stack (supervisor {stack.supervisor}) ended:\n{tail(log)}")
+    raise StackError(f"the stack (supervisor {stack.supervisor[0]}) ended:\n{tail(log)}")
 
 
 def up(
@@ -92,6 +93,7 @@ def up(
         ERR.print("The stack runs already.")
         print_addresses(found)
         return
+    stack = None
     try:
         stack = running.start(home(), reporter(), detached=detach)
         print_addresses(stack)
@@ -100,9 +102,9 @@ def up(
     except KeyboardInterrupt:
         pass
     finally:
-        if not detach:
+        if stack is not None and not detach:
             ERR.print("Stopping.")
-            running.stop(home())
+            running.stop(home(), stack)
 
 
 def status() -> None:

@@ -14,8 +14,9 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -23,6 +24,7 @@ import psycopg
 from psycopg import sql
 
 from decisions.errors import StackError
+from decisions.stack.logs import tail
 
 with warnings.catch_warnings():  # it asks for XDG_RUNTIME_DIR while it is imported
     warnings.simplefilter("ignore")
@@ -49,9 +51,35 @@ _SETTINGS = {
 }
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server that was started here: its address, process and data."""
+
+    url: str
+    process: "subprocess.Popen[bytes]"
+    data: Path
+
+    def ended(self) -> str | None:
+        """How it ended, with the end of its log; None while it runs."""
+        status = self.process.poll()
+        if status is None:
+            return None
+        file = self.data / "log"
+        return f"PostgreSQL ended with status {status}; {file} ends with:\n{tail(file)}"
+
+
 @contextmanager
 def running_postgres(folder: Path, *, patience_s: float = 10.0) -> Generator[str]:
-    """The address of a server over the data in `folder` (made when empty), stopped at the end.
+    """The address of a server, as `serving` has it."""
+    with serving(folder, patience_s=patience_s) as server:
+        yield server.url
+
+
+@contextmanager
+def serving(
+    folder: Path, *, patience_s: float = 10.0, env: Mapping[str, str] | None = None
+) -> Generator[Server]:
+    """A server over the data in `folder` (made when empty), stopped at the end; `env` is its own.
 
     The address names a Unix socket that only this user may open, so no password is needed. Enter
     it in the main thread: on Linux the server ends with the thread that started it. A server that
@@ -67,11 +95,11 @@ def running_postgres(folder: Path, *, patience_s: float = 10.0) -> Generator[str
     cluster = PostgresServer(data)
     cluster.ensure_pgdata_inited()
     with _socket_folder(data, cluster.system_user) as sockets:
-        server = _start(cluster, data, sockets)
+        server = _start(cluster, data, sockets, env)
         try:
             url = f"postgresql://{cluster.postgres_user}@/postgres?host={sockets}"
             _wait_until_ready(server, url, data)
-            yield url
+            yield Server(url, server, data)
         finally:
             _stop(server)
 
@@ -139,7 +167,9 @@ def _end_with_parent() -> Callable[[], None] | None:
     return ask
 
 
-def _start(cluster: PostgresServer, data: Path, sockets: Path) -> subprocess.Popen[bytes]:
+def _start(
+    cluster: PostgresServer, data: Path, sockets: Path, env: Mapping[str, str] | None
+) -> "subprocess.Popen[bytes]":
     options = [f"--{name}={value}" for name, value in _SETTINGS.items()]
     command = [str(cluster.bin_path / "postgres"), "-D", str(data), "-k", str(sockets), *options]
     user = cluster.system_user
@@ -151,6 +181,7 @@ def _start(cluster: PostgresServer, data: Path, sockets: Path) -> subprocess.Pop
             stdout=log,
             stderr=log,
             cwd=data,
+            env=env,
             user=user,
             group=group,
             extra_groups=None if user is None else [],
@@ -168,9 +199,9 @@ def _wait_until_ready(
             psycopg.connect(url, connect_timeout=5).close()
         except psycopg.OperationalError as error:
             if server.poll() is not None or time.monotonic() > deadline:
-                tail = "\n".join((data / "log").read_text(errors="replace").splitlines()[-12:])
                 raise StackError(
-                    f"PostgreSQL over {data} did not start (exit status {server.poll()}):\n{tail}"
+                    f"PostgreSQL over {data} did not start (exit status {server.poll()}):\n"
+                    + tail(data / "log")
                 ) from error
             time.sleep(0.05)
         else:

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 MARK = "DECISIONS_STACK"
+Identity = tuple[int, float]  # id and creation time (epoch seconds): an id alone is used again
 
 
 def mark(home: Path) -> dict[str, str]:
@@ -36,6 +37,12 @@ def members(home: Path) -> list[psutil.Process]:
     return found
 
 
+def identity() -> Identity:
+    """This process."""
+    this = psutil.Process()
+    return this.pid, this.create_time()
+
+
 def is_alive(pid: int, started: float) -> bool:
     """Whether the process of this id and creation time (epoch seconds) still runs."""
     try:
@@ -56,7 +63,7 @@ def sweep(home: Path, *, patience_s: float = 8.0) -> int:
     _end([process for process in found if process not in databases], patience_s)
     for process in databases:
         _signal(process, interrupt=True)
-    psutil.wait_procs(databases, timeout=patience_s)
+    psutil.wait_procs(databases, timeout=4 * patience_s)  # it writes out what is in memory
     _end(members(home), patience_s)
     return len(found)
 

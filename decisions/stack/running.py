@@ -1,11 +1,11 @@
 """Starting, finding, asking and stopping a stack from another process."""
 
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ import httpx
 import psutil
 
 from decisions.errors import StackError
-from decisions.stack import processes
-from decisions.stack.logs import tail
+from decisions.stack import database_url, processes
+from decisions.stack.lock import held
 
 START_PATIENCE_S = 180.0
 STOP_PATIENCE_S = 25.0
@@ -26,7 +26,7 @@ _STARTED: list["subprocess.Popen[bytes]"] = []  # kept, so that they are reaped 
 class Stack:
     """A stack that runs: its supervisor's process, phase, addresses and health checks."""
 
-    supervisor: int
+    supervisor: processes.Identity
     phase: str
     addresses: dict[str, str]  # fields of `Settings`
     checks: dict[str, tuple[str, str | None]]  # by service: URL, and part of its JSON answer
@@ -41,7 +41,7 @@ def find(home: Path) -> Stack | None:
     if not processes.is_alive(content["supervisor"], content["started"]):
         return None
     return Stack(
-        supervisor=content["supervisor"],
+        supervisor=(content["supervisor"], content["started"]),
         phase=content["phase"],
         addresses={key: content[key] for key in content if key.endswith("_url")},
         checks={name: (url, part) for name, (url, part) in content.get("services", {}).items()},
@@ -49,7 +49,9 @@ def find(home: Path) -> Stack | None:
 
 
 def ailment(url: str, part: str | None, *, timeout_s: float = 5.0) -> str | None:
-    """What is wrong with a service, or None when it is healthy."""
+    """What is wrong with a service, or the database, or None when it is healthy."""
+    if url.startswith("postgres"):
+        return database_url.ailment(url, timeout_s=max(2, round(timeout_s)))
     try:
         answer = httpx.get(url, timeout=timeout_s)
     except httpx.HTTPError as error:
@@ -81,19 +83,17 @@ def start(
     It ends with this process, however that ends, unless `detached`.
 
     Raises:
-        StackError: a part did not start, in time or at all; the message names it. Nothing is left
-            running then.
+        StackError: a part did not start, in time or at all; the message names it. Nothing of what
+            was started is left running then; a stack that runs in `home` already stays.
     """
-    home.mkdir(parents=True, exist_ok=True)
-    left = processes.sweep(home)
-    if left:
-        report(f"ended {left} processes that an earlier run had left")
     logs = home / "logs"
-    logs.mkdir(exist_ok=True)
+    logs.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "decisions.stack.supervisor", str(home)]
     command += [] if scheduled else ["--unscheduled"]
-    command += [] if detached else ["--owner", str(os.getpid())]
-    with (logs / "supervisor.log").open("wb") as log:
+    command += [] if detached else ["--owner", *map(repr, processes.identity())]
+    file = logs / "supervisor.log"
+    with file.open("ab") as log:
+        before = log.tell()
         supervisor = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -102,27 +102,51 @@ def start(
             start_new_session=True,  # Ctrl-C reaches it through `stop`, once
         )
     _STARTED.append(supervisor)
+
+    def ended() -> str | None:
+        if supervisor.poll() is None:
+            return None
+        said = file.read_bytes()[before:].decode(errors="replace").strip()
+        return f"the stack did not start:\n{said or 'its supervisor said nothing'}"
+
     try:
-        return _await_health(home, supervisor, report, patience_s)
+        return _await_health(home, report, ended, patience_s)
     except BaseException:
-        stop(home, supervisor=supervisor.pid)
+        with suppress(psutil.NoSuchProcess):
+            _end(psutil.Process(supervisor.pid))
         raise
+    finally:
+        _STARTED[:] = [process for process in _STARTED if process.poll() is None]
+
+
+def await_health(
+    home: Path, report: Callable[[str], None], *, patience_s: float = START_PATIENCE_S
+) -> Stack:
+    """The stack that another command started, once every service of it is healthy.
+
+    Raises:
+        StackError: it ended, or is not healthy in time.
+    """
+
+    def ended() -> str | None:
+        gone = find(home) is None
+        return f"the stack in {home} ended; start it again" if gone else None
+
+    return _await_health(home, report, ended, patience_s)
 
 
 def _await_health(
     home: Path,
-    supervisor: "subprocess.Popen[bytes]",
     report: Callable[[str], None],
+    ended: Callable[[], str | None],
     patience_s: float,
 ) -> Stack:
     deadline = time.monotonic() + patience_s
     phase, missing = "", dict[str, str]()
     waiting: set[str] = set()
     while time.monotonic() < deadline:
-        if supervisor.poll() is not None:
-            raise StackError(
-                "the stack did not start:\n" + tail(home / "logs" / "supervisor.log", 20)
-            )
+        if (how := ended()) is not None:
+            raise StackError(how)
         stack = find(home)
         if stack is not None and stack.phase != phase:
             phase = stack.phase
@@ -143,23 +167,38 @@ def _await_health(
     )
 
 
-def stop(home: Path, *, supervisor: int | None = None) -> int:
+def stop(home: Path, stack: Stack | None = None) -> int:
     """Stops the stack of `home` and whatever earlier ones left; returns how many were left over.
 
-    The supervisor is asked first; what it did not end is ended here.
+    The supervisor is asked first; what it did not end is ended here. With `stack` no other one is
+    stopped: if another has taken its place, that one stays.
+
+    Raises:
+        StackError: without `stack`: another stack was started meanwhile.
     """
-    stack = find(home)
-    pid = stack.supervisor if stack is not None else supervisor
-    if pid is not None:
-        try:
-            process = psutil.Process(pid)
-            process.terminate()
-            process.wait(STOP_PATIENCE_S)
-        except psutil.TimeoutExpired:
-            psutil.Process(pid).kill()
-        except psutil.NoSuchProcess:
-            pass
+    meant = find(home) if stack is None else stack
+    if meant is not None and processes.is_alive(*meant.supervisor):
+        with suppress(psutil.NoSuchProcess):
+            _end(psutil.Process(meant.supervisor[0]))
     _STARTED[:] = [process for process in _STARTED if process.poll() is None]
-    left = processes.sweep(home)
-    (home / "stack.json").unlink(missing_ok=True)
-    return left
+    home.mkdir(parents=True, exist_ok=True)
+    try:
+        with held(home, patience_s=STOP_PATIENCE_S, hopeless=lambda: find(home) is not None):
+            left = processes.sweep(home)
+            (home / "stack.json").unlink(missing_ok=True)
+            return left
+    except StackError:
+        if stack is None:
+            raise
+        return 0
+
+
+def _end(supervisor: psutil.Process) -> None:
+    try:
+        supervisor.terminate()
+        supervisor.wait(STOP_PATIENCE_S)
+    except psutil.TimeoutExpired:
+        supervisor.kill()
+        supervisor.wait(STOP_PATIENCE_S)
+    except psutil.NoSuchProcess:
+        return

@@ -4,7 +4,6 @@ Honcho runs the services. Beside it there is a watchdog, for the case that this 
 """
 
 import argparse
-import fcntl
 import json
 import logging
 import os
@@ -12,16 +11,17 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import types
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 from honcho.manager import Manager
 
 from decisions.errors import DecisionsError, StackError
 from decisions.stack import ports, processes
+from decisions.stack.lock import held
 from decisions.stack.logs import ServiceLogs, tail
 from decisions.stack.services import (
     PORTS,
@@ -35,31 +35,16 @@ from decisions.stack.services import (
 )
 
 log = logging.getLogger("decisions.stack")
+PERIOD_S = 0.5
+LOCK_PATIENCE_S = 45.0  # a watchdog may still be sweeping after a killed supervisor
 
 
-@contextmanager
-def only_supervisor(home: Path) -> Generator[None]:
-    """Holds the lock of `home`.
-
-    Raises:
-        StackError: another supervisor holds it.
-    """
-    with (home / "stack.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StackError(
-                f"another stack runs in {home}: see `decisions status`, or end it with"
-                " `decisions down`"
-            ) from error
-        yield
-
-
-def watchdog(home: Path, owner: int | None) -> None:
+def watchdog(home: Path, owner: processes.Identity | None) -> None:
     """Starts the process that cleans up after this one, should it or its owner be killed."""
-    command = [sys.executable, "-m", "decisions.stack.watchdog", str(home), str(os.getpid())]
+    this = map(repr, processes.identity())
+    command = [sys.executable, "-m", "decisions.stack.watchdog", str(home), *this]
     subprocess.Popen(
-        command if owner is None else [*command, "--owner", str(owner)],
+        command if owner is None else [*command, "--owner", *map(repr, owner)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -73,8 +58,8 @@ def publish(home: Path, phase: str, **facts: object) -> None:
 
     Only this user may read it: the database's address may hold a password.
     """
-    this = psutil.Process()
-    content = {"phase": phase, "supervisor": this.pid, "started": this.create_time(), **facts}
+    pid, started = processes.identity()
+    content = {"phase": phase, "supervisor": pid, "started": started, **facts}
     scratch = home / "stack.json.tmp"
     scratch.unlink(missing_ok=True)  # one left by a killed process keeps its own mode
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -83,8 +68,34 @@ def publish(home: Path, phase: str, **facts: object) -> None:
     scratch.replace(home / "stack.json")
 
 
-def keep(parts: Sequence[Service], env: Mapping[str, str], logs: ServiceLogs) -> None:
-    """Runs the services until a signal comes.
+@contextmanager
+def interrupting(ended: Callable[[], str | None]) -> Generator[None]:
+    """Sends this process SIGTERM when `ended`, asked every half second, says how."""
+    over = threading.Event()
+
+    def follow() -> None:
+        while not over.wait(PERIOD_S):
+            if ended() is not None:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def keep(
+    parts: Sequence[Service],
+    env: Mapping[str, str],
+    logs: ServiceLogs,
+    *,
+    ended: Callable[[], str | None] = lambda: None,
+) -> None:
+    """Runs the services until a signal comes, or until `ended`, of the database, says how.
 
     Raises:
         StackError: one of them ended by itself; the message names it and quotes its log.
@@ -94,10 +105,13 @@ def keep(parts: Sequence[Service], env: Mapping[str, str], logs: ServiceLogs) ->
         manager.add_process(part.name, f"exec {shlex.join(part.command)}", env=dict(env))
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        manager.loop()
+        with interrupting(ended):
+            manager.loop()
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+    if (how := ended()) is not None:
+        raise StackError(how)
     asked = manager.returncode in (130, 143)
     if logs.stopped is not None and not asked:
         name, status = logs.stopped
@@ -127,55 +141,81 @@ def _write_login(home: Path) -> None:
 
 
 @contextmanager
-def _database(home: Path) -> Generator[str]:
-    from decisions.stack.postgres import create_database, running_postgres
+def _database(home: Path) -> Generator[tuple[str, Callable[[], str | None]]]:
+    """The database's address, and what says how its server ended, None while it has not."""
+    from decisions.stack.postgres import create_database, serving
 
     own = os.environ.get("DECISIONS_DATABASE_URL")
     if own:
-        yield own
+        yield own, lambda: None
         return
-    with running_postgres(home / "postgres") as url:
-        yield create_database(url, "decisions")
+    with serving(home / "postgres", env={**os.environ, **processes.mark(home)}) as server:
+        yield create_database(server.url, "decisions"), server.ended
 
 
-def run(home: Path, *, scheduled: bool, owner: int | None) -> None:
-    """Starts everything and returns when it was asked to stop.
+def run(home: Path, *, scheduled: bool, owner: processes.Identity | None) -> None:
+    """Starts everything, returns when it was asked to stop, and leaves nothing.
 
     Raises:
-        DecisionsError: a part did not start, or ended by itself.
+        DecisionsError: a part did not start, or ended by itself; or another stack runs in `home`,
+            which is left alone.
     """
+    with held(home, patience_s=LOCK_PATIENCE_S, hopeless=lambda: is_published(home)):
+        publish(home, "cleaning up after earlier runs")
+        try:
+            watchdog(home, owner)
+            if left := processes.sweep(home):
+                log.info("ended %d processes that an earlier run had left", left)
+            _serve(home, scheduled=scheduled)
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            processes.sweep(home)
+            (home / "stack.json").unlink(missing_ok=True)
+
+
+def is_published(home: Path) -> bool:
+    """Whether a live supervisor has written `stack.json`."""
+    try:
+        content = json.loads((home / "stack.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return processes.is_alive(content["supervisor"], content["started"])
+
+
+def _serve(home: Path, *, scheduled: bool) -> None:
     from decisions.store.database import Database, migrate
 
     logs = home / "logs"
     for folder in (logs, home / "mlflow", home / "airflow"):
         folder.mkdir(parents=True, exist_ok=True)
-    with only_supervisor(home):
-        watchdog(home, owner)
-        _write_login(home)
-        publish(home, "starting PostgreSQL and preparing Airflow's database")
-        chosen = ports.choose(PORTS)
-        draft = environment(home, chosen, "", scheduled=scheduled)
-        airflow = _prepare_airflow(draft, logs)
-        try:
-            with _database(home) as database_url:
-                migrate(Database(database_url))
-                publish(home, "preparing Airflow's database", database_url=database_url)
-                if airflow.wait() != 0:
-                    file = logs / "airflow-migrate.log"
-                    raise StackError(f"airflow db migrate failed; {file} ends with:\n{tail(file)}")
-                parts = services(home, chosen)
-                publish(
-                    home,
-                    "services",
-                    database_url=database_url,
-                    services={part.name: [part.health_url, part.part] for part in parts},
-                    **addresses(chosen),
-                )
-                env = environment(home, chosen, database_url, scheduled=scheduled)
-                keep(parts, env, ServiceLogs(logs))
-        finally:
-            airflow.kill()
-            (home / "stack.json").unlink(missing_ok=True)
+    _write_login(home)
+    publish(home, "starting PostgreSQL and preparing Airflow's database")
+    chosen = ports.choose(PORTS)
+    draft = environment(home, chosen, "", scheduled=scheduled)
+    airflow = _prepare_airflow(draft, logs)
+    try:
+        with _database(home) as (database_url, ended):
+            migrate(Database(database_url))
+            publish(home, "preparing Airflow's database", database_url=database_url)
+            if airflow.wait() != 0:
+                file = logs / "airflow-migrate.log"
+                raise StackError(f"airflow db migrate failed; {file} ends with:\n{tail(file)}")
+            parts = services(home, chosen)
+            publish(
+                home,
+                "services",
+                database_url=database_url,
+                services={
+                    "postgresql": [database_url, None],
+                    **{part.name: [part.health_url, part.part] for part in parts},
+                },
+                **addresses(chosen),
+            )
+            env = environment(home, chosen, database_url, scheduled=scheduled)
+            keep(parts, env, ServiceLogs(logs), ended=ended)
+    finally:
+        airflow.kill()
+        airflow.wait()
 
 
 def _stop(_number: int, _frame: types.FrameType | None) -> None:
@@ -187,20 +227,23 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("home", type=Path)
     parser.add_argument("--unscheduled", action="store_true")
-    parser.add_argument("--owner", type=int, help="stop when this process is gone")
+    parser.add_argument(
+        "--owner",
+        nargs=2,
+        type=float,
+        metavar=("PID", "CREATED"),
+        help="stop when this process is gone",
+    )
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    home = given.home.resolve()
+    owner = None if given.owner is None else (int(given.owner[0]), given.owner[1])
     try:
-        run(home, scheduled=not given.unscheduled, owner=given.owner)
+        run(given.home.resolve(), scheduled=not given.unscheduled, owner=owner)
     except DecisionsError as error:
         log.error("%s", error)  # noqa: TRY400 - the message is for people
         raise SystemExit(1) from None
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        processes.sweep(home)
 
 
 if __name__ == "__main__":

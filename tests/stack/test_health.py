@@ -47,7 +47,7 @@ def test_no_answer_is_told_with_the_address() -> None:
     url = f"http://{ports.LOOPBACK}:{port}/"
 
     stack = running.Stack(
-        supervisor=1, phase="services", addresses={}, checks={"mlflow": (url, None)}
+        supervisor=(1, 0.0), phase="services", addresses={}, checks={"mlflow": (url, None)}
     )
 
     assert running.ailments(stack) == {"mlflow": f"no answer at {url} (ConnectError)"}

@@ -1,4 +1,5 @@
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -11,7 +12,9 @@ import pytest
 
 from decisions.errors import StackError
 from decisions.stack import processes, running, supervisor, watchdog
+from decisions.stack.lock import held
 from decisions.stack.logs import ServiceLogs
+from decisions.stack.postgres import serving
 from decisions.stack.services import Service
 
 # Starts a grandchild in a session of its own and ends: what process groups and parents lose.
@@ -28,6 +31,10 @@ def service(name: str, *command: str) -> Service:
 
 def environment(home: Path) -> dict[str, str]:
     return {**os.environ, **processes.mark(home)}
+
+
+def identity(process: "subprocess.Popen[bytes]") -> processes.Identity:
+    return process.pid, psutil.Process(process.pid).create_time()
 
 
 def until(claim: Callable[[], bool], *, patience_s: float = 10.0) -> bool:
@@ -92,10 +99,10 @@ def test_the_watchdog_ends_what_a_killed_supervisor_leaves(tmp_path: Path) -> No
         subprocess.Popen(SLEEPS) as supervising,
         subprocess.Popen(SLEEPS, env=environment(tmp_path)) as left,
     ):
-        watched = psutil.Process(supervising.pid)
+        watched = identity(supervising)
         supervising.kill()
 
-        watchdog.watch(tmp_path, watched, None)
+        watchdog.watch(tmp_path, watched)
 
         assert until(lambda: left.poll() is not None)
         assert not (tmp_path / "stack.json").exists()
@@ -103,21 +110,104 @@ def test_the_watchdog_ends_what_a_killed_supervisor_leaves(tmp_path: Path) -> No
 
 def test_the_watchdog_stops_a_supervisor_whose_owner_is_gone(tmp_path: Path) -> None:
     with subprocess.Popen(SLEEPS) as owner, subprocess.Popen(SLEEPS) as supervising:
-        owned, watched = psutil.Process(owner.pid), psutil.Process(supervising.pid)
+        owned, watched = identity(owner), identity(supervising)
         owner.kill()
+        owner.wait()  # gone before the watchdog came up
 
         watchdog.watch(tmp_path, watched, owned)
 
         assert until(lambda: supervising.poll() is not None)
 
 
-def test_only_one_supervisor_has_a_home(tmp_path: Path) -> None:
+def test_the_watchdog_leaves_a_new_supervisors_processes_alone(tmp_path: Path) -> None:
     with (
-        supervisor.only_supervisor(tmp_path),
-        pytest.raises(StackError, match="decisions down"),
-        supervisor.only_supervisor(tmp_path),
+        subprocess.Popen(SLEEPS) as supervising,
+        subprocess.Popen(SLEEPS, env=environment(tmp_path)) as theirs,
     ):
+        watched = identity(supervising)
+        supervising.kill()
+
+        with held(tmp_path):
+            watchdog.watch(tmp_path, watched)
+
+        assert theirs.poll() is None
+        theirs.kill()
+
+
+def test_only_one_process_holds_a_home(tmp_path: Path) -> None:
+    with held(tmp_path), pytest.raises(StackError, match="decisions down"), held(tmp_path):
         pass
+
+
+def test_a_killed_holders_children_do_not_keep_the_home(tmp_path: Path) -> None:
+    code = (
+        "import os, time; from pathlib import Path; from decisions.stack.lock import held\n"
+        f"with held(Path({str(tmp_path)!r})):\n"
+        "    child = os.fork()\n"
+        "    if child: print(child, flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        child = psutil.Process(int(holder.stdout.readline()))
+        holder.kill()
+
+        with held(tmp_path, patience_s=5):
+            assert child.is_running()
+        child.kill()
+
+
+def test_a_start_beside_a_running_stack_fails_and_leaves_it_alone(tmp_path: Path) -> None:
+    with held(tmp_path), subprocess.Popen(SLEEPS, env=environment(tmp_path)) as theirs:
+        supervisor.publish(tmp_path, "services")
+
+        with pytest.raises(StackError, match="another stack runs"):
+            running.start(tmp_path, lambda _: None)
+
+        assert theirs.poll() is None
+        assert running.find(tmp_path) is not None
+        theirs.kill()
+
+
+def test_a_stack_that_another_took_the_place_of_is_not_stopped(tmp_path: Path) -> None:
+    with held(tmp_path), subprocess.Popen(SLEEPS, env=environment(tmp_path)) as theirs:
+        supervisor.publish(tmp_path, "services")
+        gone = running.Stack(supervisor=(1, 0.0), phase="services", addresses={}, checks={})
+
+        assert running.stop(tmp_path, gone) == 0
+
+        assert theirs.poll() is None
+        theirs.kill()
+
+
+def test_a_database_that_ends_stops_the_services_and_is_named(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", env=environment(tmp_path)) as server:
+        assert server.process.pid in [process.pid for process in processes.members(tmp_path)]
+        server.process.send_signal(signal.SIGQUIT)
+
+        with pytest.raises(StackError, match=r"(?s)PostgreSQL ended with status .*log ends with"):
+            supervisor.keep(
+                [service("sleeps", *SLEEPS)],
+                environment(tmp_path),
+                ServiceLogs(tmp_path / "logs"),
+                ended=server.ended,
+            )
+
+    assert processes.members(tmp_path) == []
+
+
+def test_a_stack_that_is_still_starting_is_waited_for(tmp_path: Path) -> None:
+    supervisor.publish(tmp_path, "preparing")
+    told: list[str] = []
+
+    with pytest.raises(StackError, match="not healthy after 0 s: preparing"):
+        running.await_health(tmp_path, told.append, patience_s=0.3)
+
+    assert told == ["preparing"]
+    (tmp_path / "stack.json").unlink()
+    with pytest.raises(StackError, match="start it again"):
+        running.await_health(tmp_path, told.append)
 
 
 def test_a_stack_is_found_while_its_supervisor_lives(tmp_path: Path) -> None:

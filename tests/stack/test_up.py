@@ -36,7 +36,7 @@ def test_the_stack_starts_whole_and_a_killed_supervisor_leaves_nothing(
         password = (tmp_path / "airflow" / "login.secret").read_text()[:20]
         assert all(password not in log.read_text() for log in (tmp_path / "logs").glob("*.log"))
 
-        psutil.Process(stack.supervisor).kill()
+        psutil.Process(stack.supervisor[0]).kill()
 
         deadline = time.monotonic() + 40
         while processes.members(tmp_path) and time.monotonic() < deadline:
