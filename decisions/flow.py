@@ -3,16 +3,14 @@
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache, partial
-from hashlib import sha256
-from importlib.metadata import version
+from functools import partial
 from math import isfinite
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
 from decisions.actions import ActionSet
+from decisions.code_version import code_version
 from decisions.diagnostics.churn import greedy_churn, normalised_entropy, total_variation
 from decisions.domain import Domain, World
 from decisions.errors import DataError
@@ -45,16 +43,6 @@ LOOKBACK = timedelta(days=7)
 PREDECESSORS = 4  # how many earlier champions a trainer is shown
 BATCH = 50_000  # decisions a transaction
 BEGINNING, END_OF_TIME = (datetime(year, 1, 1, tzinfo=UTC) for year in (1970, 9999))
-
-
-@lru_cache
-def code_version() -> str:
-    """The package's version and the SHA-256 (first 12 digits) of its source."""
-    digest = sha256()
-    package = Path(__file__).parent
-    for path in sorted(package.rglob("*.py")):
-        digest.update(str(path.relative_to(package)).encode() + path.read_bytes())
-    return f"{version('decisions')}+{digest.hexdigest()[:12]}"
 
 
 def _leased(db: Database, name: str, holder: str) -> AbstractContextManager[Lease]:

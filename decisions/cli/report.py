@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,9 +18,9 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 from rich.table import Table
 
+from decisions.code_version import PACKAGE, source_digest
 from decisions.settings import settings
 
-PACKAGE = Path(__file__).parents[1]
 STDERR = Console(stderr=True)
 if not STDERR.is_terminal:
     STDERR.width = 140  # a pipe has no width of its own
@@ -37,15 +36,6 @@ class Check:
     threshold: str
     ok: bool | None
     interval: tuple[float, float] | None = None
-
-
-def code_digest() -> str:
-    """SHA-256 of the package's source: results cached under another code are not reused."""
-    digest = sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        digest.update(str(path.relative_to(PACKAGE)).encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 @dataclass
@@ -161,7 +151,7 @@ def conduct(
     `machine`, `checks`, `ok`. With `publish` the figures go to docs/results as well, below the
     docstring of the module that made them.
     """
-    folder = settings().home / kind / name / code_digest()[:16]
+    folder = settings().home / kind / name / source_digest()[:16]
     if fresh:
         for path in folder.glob("*.json"):
             path.unlink()
