@@ -10,6 +10,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from decisions.errors import StoreError
+
 Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
@@ -75,14 +77,44 @@ def _arrow(series: pl.Series) -> Any:
     return cast(Any, series.to_arrow(compat_level=pl.CompatLevel.oldest()))
 
 
+_TYPES: dict[pl.DataType, str] = {
+    pl.Boolean(): "bool",
+    pl.Int16(): "i16",
+    pl.Int32(): "i32",
+    pl.Int64(): "i64",
+    pl.Float64(): "f64",
+    pl.String(): "text",
+    pl.Binary(): "bytes",
+    pl.Datetime("us", "UTC"): "ts_us_utc",
+}
+
+
+def type_name(dtype: pl.DataType) -> str:
+    """Our own name of a column's type, such as `i64` or `list<f64>`: it is part of digests.
+
+    Raises:
+        StoreError: rows of this type cannot be sealed.
+    """
+    if isinstance(dtype, pl.List):
+        return f"list<{type_name(cast(pl.DataType, dtype.inner))}>"
+    if dtype not in _TYPES:
+        raise StoreError(
+            f"a column of type {dtype} cannot be sealed, wanted {sorted(_TYPES.values())}"
+        )
+    return _TYPES[dtype]
+
+
 def content_digest(columns: list[Column], rows: int) -> bytes:
     """SHA-256 over the columns in order: names, types, validity, lengths and values.
 
     The layout is Arrow's; the framing is ours, so that no library's version shows in a digest.
+
+    Raises:
+        StoreError: a column has a type that cannot be sealed.
     """
     digest = sha256(f"decisions frame 1\n{rows}\n".encode())
     for column in columns:
-        digest.update(f"{column.name}\n{column.dtype}\n".encode())
+        digest.update(f"{column.name}\n{type_name(column.dtype)}\n".encode())
         for part, code in ((column.valid, "?"), (column.lengths, "<i8"), (column.values, None)):
             if part is None:
                 digest.update(b"-")

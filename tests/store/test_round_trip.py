@@ -6,12 +6,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from decisions.errors import StoreError
 from decisions.store import copy_format
-from decisions.store.columns import content_digest, differing, fingerprints, flatten
+from decisions.store.columns import content_digest, differing, fingerprints, flatten, type_name
 from decisions.store.database import Database, raw
+from decisions.store.records import KINDS
 
 DOUBLES = st.floats(width=64) | st.sampled_from([-0.0, 5e-324, 1e308, math.nan, -math.inf])
 TEXTS = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)))
@@ -88,8 +91,24 @@ def test_a_digest_does_not_change_from_one_release_to_the_next() -> None:
     assert [int(mark) for mark in fingerprints(columns, 2)] == MARKS
 
 
-DIGEST = "e9a7f543ab91a63dce6f66c7ca8eadf15aa6c286f6f27fccb7b5558bda3cd48f"
+DIGEST = "9678d6c28922b0d9846b6687af9f761846452f7ad945f236d17817cee28c6ca9"
 MARKS = [16848127723603571652, 11826833740825793701]
+
+
+def test_the_types_in_a_digest_have_names_of_our_own() -> None:
+    assert {name: type_name(dtype) for name, dtype in SCHEMA.items()} == {
+        "number": "i32",
+        "text": "text",
+        "real": "f64",
+        "reals": "list<f64>",
+        "whole": "list<i16>",
+        "at": "ts_us_utc",
+        "raw": "bytes",
+        "claim": "bool",
+    }
+    assert all(type_name(dtype) for kind in KINDS.values() for dtype in kind.schema.values())
+    with pytest.raises(StoreError, match="UInt8 cannot be sealed"):
+        content_digest(flatten(pl.DataFrame({"x": [1]}, {"x": pl.UInt8})), 1)
 
 
 @given(rows=st.lists(st.lists(DOUBLES, max_size=4), min_size=1, max_size=6), data=st.data())
