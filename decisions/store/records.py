@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, LiteralString
 
 import numpy as np
@@ -11,7 +11,7 @@ from psycopg import sql
 from sqlalchemy import Connection
 
 from decisions.errors import ConflictingRecord
-from decisions.frames import DECISIONS, OUTCOMES, UNITS, UTC_TIME, conform, month_bounds
+from decisions.frames import DECISIONS, OUTCOMES, UNITS, UTC_TIME, conform, minute_of
 from decisions.store import copy_format
 from decisions.store.columns import content_digest, differing, fingerprints, flatten
 from decisions.store.database import execute, raw
@@ -322,17 +322,12 @@ def _shown(value: object) -> str:
 
 def _open_months(connection: Connection, decisions: pl.DataFrame) -> None:
     """Makes the partitions of every month that the ids fall into."""
-    minute = pl.col("decision_id") // (month_bounds(_EPOCH)[1] // _MINUTES_OF_JANUARY_1970)
+    minute = minute_of(pl.col("unit_id"))
     months = decisions.select(
         pl.from_epoch((minute * 60).unique(), time_unit="s").dt.truncate("1mo").unique().sort()
     ).to_series()
     for month in months:
-        low, high = month_bounds(month.replace(tzinfo=UTC))
-        execute(connection, "decision/open_month", month=f"{month:%Y_%m}", low=low, high=high)
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MINUTES_OF_JANUARY_1970 = 31 * 24 * 60
+        execute(connection, "decision/open_month", day=month.date())
 
 
 def _copy(connection: Connection, prepared: Prepared, seal: Seal) -> None:

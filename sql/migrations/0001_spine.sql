@@ -243,16 +243,21 @@ grant select on champion to decisions_writer, decisions_reader;
 grant select, insert, update on lease to decisions_writer;
 grant select on lease to decisions_reader;
 
--- The partition of decisions whose ids lie in [low, high), made when it is not there. It runs as
--- its owner, so that writers can open a month and do nothing else to the schema. Attaching an
--- empty table keeps readers going, which `create table ... partition of` would not.
-create function open_month(month text, low bigint, high bigint) returns void
+-- The partition of the decisions on units observed in the calendar month (UTC) that holds `day`,
+-- made when it is not there. It runs as its owner, so that writers can open a month and do nothing
+-- else to the schema: name and bounds follow from the month, whoever calls. An id is the minute
+-- times 2^24 units times 64 slots. Attaching an empty table keeps readers going, which
+-- `create table ... partition of` would not.
+create function open_month(day date) returns void
 language plpgsql security definer as $$
 declare
-    part text := 'decision_' || month;
+    first timestamp := date_trunc('month', day::timestamp);
+    part text := 'decision_' || to_char(first, 'YYYY_MM');
+    low bigint := extract(epoch from first)::bigint / 60 * 1073741824;
+    high bigint := extract(epoch from first + interval '1 month')::bigint / 60 * 1073741824;
 begin
-    if month !~ '^[0-9]{4,6}_[0-9]{2}$' then
-        raise exception 'month is %, wanted YYYY_MM', month;
+    if first < '1970-01-01' then
+        raise exception 'day is %, wanted one of 1970 or later', day;
     end if;
     if to_regclass(format('%I.%I', current_schema(), part)) is not null then
         return;
@@ -274,11 +279,10 @@ $$;
 do $$
 begin
     execute format(
-        'alter function open_month(text, bigint, bigint) set search_path = %I, pg_temp',
-        current_schema()
+        'alter function open_month(date) set search_path = %I, pg_temp', current_schema()
     );
 end
 $$;
-revoke execute on function open_month(text, bigint, bigint) from public;
-grant execute on function open_month(text, bigint, bigint) to decisions_writer;
+revoke execute on function open_month(date) from public;
+grant execute on function open_month(date) to decisions_writer;
 revoke execute on procedure make_append_only(regclass) from public;

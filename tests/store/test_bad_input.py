@@ -1,12 +1,12 @@
 """Rows that break a rule are set aside with the reason; the others are stored."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
 
 from decisions.errors import DataError, StoreError
-from decisions.frames import DECISIONS
+from decisions.frames import DECISIONS, month_bounds
 from decisions.store import audit
 from decisions.store.database import Database
 from decisions.store.decision_log import append, assign_units, history
@@ -186,3 +186,36 @@ def test_a_reference_belongs_to_one_unit(database: Database) -> None:
 
     with pytest.raises(StoreError, match="unit_domain_reference_key"):
         append(database, "payments", "unit", "b", other, now=NOW)
+
+
+BOUNDS = """
+select coalesce(max(pg_get_expr(relpartbound, oid)), '') from pg_class where relname = '{}'
+"""
+
+
+def test_a_writer_can_neither_block_a_month_nor_misplace_it(database: Database) -> None:
+    for statement in (
+        "select open_month('2026_01', 0, 9000000000000000000)",
+        "select open_month(cast('infinity' as date))",
+        "select open_month(cast('0001-01-01 BC' as date))",
+        "select open_month(cast('1969-12-31' as date))",
+        "select open_month(cast('20000-01-01' as date))",
+    ):
+        with (
+            pytest.raises(
+                StoreError, match=r"not exist|out of range|cannot convert|wanted one of"
+            ),
+            database.transaction() as connection,
+        ):
+            connection.exec_driver_sql(statement)
+    for month in (datetime(1970, 1, 1), datetime(2025, 12, 31), datetime(2026, 2, 28)):  # noqa: DTZ001
+        with database.transaction() as connection:
+            connection.exec_driver_sql("set local timezone = 'Asia/Tokyo'")
+            connection.exec_driver_sql(f"select open_month('{month:%Y-%m-%d}')")
+        with database.reading() as connection:
+            found = connection.exec_driver_sql(BOUNDS.format(f"decision_{month:%Y_%m}"))
+            low, high = month_bounds(month.replace(tzinfo=UTC))
+            assert found.scalar_one() == f"FOR VALUES FROM ('{low}') TO ('{high}')"
+    begun(database)
+    append(database, "payments", "unit", "a", units(2), now=NOW)
+    assert append(database, "payments", "decision", "a", decided(units(2)), now=NOW).written == 2

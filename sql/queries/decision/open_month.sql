@@ -1,3 +1,3 @@
 -- Makes the partition of one month of decisions when there is none.
--- Grain: one row, empty. Parameters: month (YYYY_MM), low and high (decision ids, high excluded).
-select open_month(:month, :low, :high);
+-- Grain: one row, empty. Parameters: day (a date in the month).
+select open_month(cast(:day as date));
