@@ -11,7 +11,7 @@ from decisions.policy import BoolArray, FloatArray
 
 Labels = npt.NDArray[np.generic]
 RARE = 0.001  # a propensity below this is hardly support
-_NO_SPREAD = 1e-24  # a variance up to this is rounding
+_NO_SPREAD = 1e-12  # a variance up to this is rounding, as is a mean within its root of one
 _GROUP, _GROUP_UNKNOWN = 30, 1_000  # rows of a group worth testing; without a known variance
 
 
@@ -145,7 +145,7 @@ def _group_z(
         third = np.bincount(codes, weights=null.third) / count
         varied = np.where(spread > _NO_SPREAD, spread, 1.0)
         skewness = np.where(spread > _NO_SPREAD, third / varied**1.5, 0.0) / np.sqrt(count)
-    off = np.where(np.abs(mean - 1) < 1e-9, 0.0, mean - 1)  # rounding is no difference
+    off = np.where(np.abs(mean - 1) < _NO_SPREAD**0.5, 0.0, mean - 1)
     infinite = np.where(off == 0, 0.0, np.copysign(np.inf, off))
     plain = off / np.sqrt(np.where(spread > _NO_SPREAD, spread, 1.0) / count)
     return np.where(spread > _NO_SPREAD, _wilson_hilferty(plain, skewness), infinite)

@@ -205,6 +205,14 @@ def test_the_skewed_statistic_never_falls_as_the_mean_rises(
     assert first <= second
 
 
+def test_a_policy_equal_to_the_logging_one_has_no_distance() -> None:
+    same = np.full((400, 6), 1 / 6)
+    null = null_moments(same, same, np.ones((400, 6), dtype=np.bool_))
+
+    assert mean_weight_z(np.ones(400), null) == 0
+    assert mean_weight_z(np.full(400, 1 + 1e-3), null) == np.inf
+
+
 def test_groups_use_the_exact_variance_as_well() -> None:
     """Thirty rows, each with weight 24 in one of 24 draws: none drawn is no alarm."""
     n = 30
