@@ -18,13 +18,16 @@ from decisions.bandits.estimators import (
     snips,
     switch_dr,
 )
-from decisions.bandits.intervals import Clusters, cluster_codes, normal
+from decisions.bandits.intervals import Clusters, cluster_codes, normal, variance_floor
 from decisions.bandits.support import Labels, Support, SupportRule, refusal, support
 from decisions.errors import DataError
 from decisions.evaluation import Estimate, Evaluation, unknown
 from decisions.policy import BoolArray, FloatArray, IntArray, pick
 
 _SMALLEST_SEGMENT = 100
+_FULL_WEIGHTS = frozenset(
+    {"IPS", "loss-form IPS", "SNIPS", "DR", "SNDR"}
+)  # neither cut nor shrunk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +144,8 @@ def evaluate_pair(
             negative or zero where no segment surely loses.
         unresolved_share: of rows, where `delay_factor` is given.
 
+    Where 0 or 1 was seen in few rows only, intervals are no narrower than `variance_floor` says.
+
     An evaluation that the log does not support carries a refusal and knows no value.
     """
     policies = {"candidate": candidate, "champion": champion}
@@ -160,22 +165,42 @@ def evaluate_pair(
 
     clusters = None if log.clusters is None else cluster_codes(log.clusters)
 
-    def interval(terms: Terms) -> Estimate:
+    known = np.ones(n, dtype=np.bool_) if log.delay_factor is None else log.delay_factor > 0
+    factor = np.ones(n) if log.delay_factor is None else log.delay_factor
+
+    def interval(terms: Terms, weights: FloatArray | None = None) -> Estimate:
         found = normal(terms.rows, clusters=clusters, level=level, effective_n=terms.effective_n)
-        return replace(found, method=f"{terms.method}, {found.method}")
+        found = replace(found, method=f"{terms.method}, {found.method}")
+        if weights is None:
+            return found
+        return variance_floor(
+            found,
+            (weights * factor)[known],
+            log.reward[known],
+            clusters=None if clusters is None else clusters[known],
+        )
+
+    def each(name: str, weights: FloatArray) -> FloatArray | None:
+        return weights if name in _FULL_WEIGHTS else None
 
     new, old = terms_of(log, candidate), terms_of(log, champion)
+    w, v = weights_of(log, candidate), weights_of(log, champion)
     first = primary or ("SNIPS" if log.q is None else "DR")
-    estimates = {f"candidate {name}": interval(terms) for name, terms in new.items()}
-    estimates |= {f"champion {name}": interval(terms) for name, terms in old.items()}
-    estimates |= {f"difference {name}": interval(new[name].minus(old[name])) for name in new}
+    estimates = {f"candidate {name}": interval(t, each(name, w)) for name, t in new.items()}
+    estimates |= {f"champion {name}": interval(t, each(name, v)) for name, t in old.items()}
+    estimates |= {
+        f"difference {name}": interval(t.minus(old[name]), each(name, w - v))
+        for name, t in new.items()
+    }
     if log.delay_factor is None:
         on_policy = Terms(rows=log.reward, method="on-policy mean", effective_n=float(n))
-        estimates["logged"] = interval(on_policy)
+        estimates["logged"] = interval(on_policy, np.ones(n))
     for name, policy in (baselines or {}).items():
         supported = refusal(_support(log, policy), rule) is None
         estimates[name] = (
-            interval(terms_of(log, policy)[first]) if supported else unknown(n=n, level=level)
+            interval(terms_of(log, policy)[first], each(first, weights_of(log, policy)))
+            if supported
+            else unknown(n=n, level=level)
         )
     difference = new[first].minus(old[first])
     if log.segments:

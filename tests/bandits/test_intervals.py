@@ -1,5 +1,7 @@
 """Intervals: hand-worked values, agreement with real resampling, coverage, peeking."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from decisions.bandits.intervals import (
     cluster_bootstrap,
     empirical_bernstein,
     normal,
+    variance_floor,
 )
 from decisions.errors import DataError
 from decisions.seeds import stream
@@ -195,3 +198,29 @@ def test_values_out_of_range_are_refused() -> None:
         bernstein_path(np.array([-1.0]), alpha=0.05)
     with pytest.raises(DataError, match=r"in \[0, 1\]"):
         bernstein_sequence(np.ones(1), np.array([2.0]))
+
+
+def test_rewards_without_variance_leave_an_interval() -> None:
+    nothing = np.zeros(1000)
+
+    found = variance_floor(normal(nothing), np.full(1000, 2.0), nothing)
+
+    assert found.lower < -0.005 < 0.005 < found.upper  # 2 (1 - 0.025^(1/1000)) = 0.0074
+    assert found.method.endswith("variance floor")
+
+
+def test_the_floor_by_hand_and_only_where_an_outcome_is_rare() -> None:
+    n = 1_000
+    rare, usual = (np.r_[np.zeros(s), np.ones(n - s)] for s in (4, 100))
+    point = replace(normal(np.ones(n)), value=0.0, lower=0.0, upper=0.0)
+    weights = np.full(n, 0.5)
+
+    p = 4.5 / 1001
+    half = 1.959964 * np.sqrt(p * (1 - p) * 0.25 / n)
+    assert variance_floor(point, weights, rare).upper == pytest.approx(half, rel=1e-6)
+    assert variance_floor(point, weights, usual) == point
+    assert variance_floor(point, weights, rare + 0.5) == point
+
+    signs = np.where(np.arange(n) < n // 2, 0.5, -0.5)
+    both = variance_floor(point, signs, rare, clusters=np.arange(n) // 100)
+    assert both.upper == pytest.approx(half * 10, rel=1e-6)  # clusters of 100 rows of one sign

@@ -1,5 +1,7 @@
 """Off-policy estimators and the paired evaluation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -313,3 +315,50 @@ def test_a_segment_that_surely_loses_is_found() -> None:
 
     assert worst_segment_loss(difference, {"side": labels}) == pytest.approx(0.1, abs=0.02)
     assert worst_segment_loss(difference[:50], {"side": labels[:50]}) == -np.inf
+
+
+def _payments(
+    n: int, failures: float, seed: int
+) -> tuple[LoggedDecisions, FloatArray, FloatArray]:
+    """Uniform logs of payments of which a share fails, and two policies that differ."""
+    rng = stream(seed, "payments")
+    k = 6
+    logging = np.full((n, k), 1 / k)
+    action = choose(logging, rng.random(n))
+    log = LoggedDecisions(
+        eligible=np.ones((n, k), dtype=np.bool_),
+        action=action,
+        propensity=pick(logging, action),
+        reward=(rng.random(n) >= failures).astype(np.float64),
+        q=np.full((n, k), 1 - failures),
+        logged=logging,
+        clusters=rng.integers(0, n // 2, n),
+    )
+    return log, 0.6 * np.eye(k)[rng.integers(0, k, n)] + 0.4 * logging, logging
+
+
+@pytest.mark.parametrize("model", [True, False])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_holdout_without_a_failure_promotes_nobody(*, seed: int, model: bool) -> None:
+    log, candidate, champion = _payments(400, 0.0, seed)
+    log = log if model else replace(log, q=None)
+    nearer = 0.9 * champion + 0.1 * candidate
+
+    for new in (candidate, nearer):
+        found = evaluate_pair(log, candidate=new, champion=champion)
+
+        assert found.refusal is None
+        assert found.difference.upper - found.difference.lower > 0.002
+        assert judge(found, GateRule(margin=-0.001)).outcome == "hold"
+
+
+def test_usual_shares_of_failures_are_unchanged_by_the_floor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log, candidate, champion = _payments(4_000, 0.08, 1)
+
+    with_floor = evaluate_pair(log, candidate=candidate, champion=champion)
+    monkeypatch.setattr("decisions.bandits.intervals.RARE_OUTCOMES", 0)
+    without = evaluate_pair(log, candidate=candidate, champion=champion)
+
+    assert with_floor == without

@@ -1,21 +1,20 @@
 """Training on the earlier days of a log, judging on the later ones."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from statistics import NormalDist
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from decisions.bandits.linear import fit_logistic
-from decisions.bandits.off_policy import LoggedDecisions, evaluate_pair, weights_of
+from decisions.bandits.off_policy import LoggedDecisions, evaluate_pair
 from decisions.bandits.policies import OraclePolicy, SquareCB, Uniform
 from decisions.bandits.training_set import TrainingSet, pair_features
 from decisions.domains.open_bandit.loader import CAMPAIGNS, FEATURES, item_features
 from decisions.domains.open_bandit.policies import UNITS, ByCampaign, eligible, observe
 from decisions.errors import DataError
-from decisions.evaluation import Estimate, Evaluation
-from decisions.policy import FloatArray, Policy
+from decisions.evaluation import Evaluation
+from decisions.policy import Policy
 
 BASELINE = ByCampaign(parts=(Uniform(),) * len(CAMPAIGNS))
 
@@ -95,41 +94,11 @@ def evaluate(
         clusters=rows["decided_at"].dt.truncate("1h").dt.epoch("s").to_numpy(),
         groups={"position": rows["position"].to_numpy()},
     )
-    mine, theirs = new.probabilities(context, possible), old.probabilities(context, possible)
-    found = evaluate_pair(
+    return evaluate_pair(
         log,
-        candidate=mine,
-        champion=theirs,
+        candidate=new.probabilities(context, possible),
+        champion=old.probabilities(context, possible),
         baselines={"uniform": BASELINE.probabilities(context, possible)},
-    )
-    if found.refusal is not None:
-        return found
-    w, v = weights_of(log, mine), weights_of(log, theirs)
-    return replace(
-        found,
-        candidate=at_least_score(found.candidate, w, log.reward),
-        champion=at_least_score(found.champion, v, log.reward),
-        difference=at_least_score(found.difference, w - v, log.reward),
-    )
-
-
-def at_least_score(found: Estimate, weights: FloatArray, reward: FloatArray) -> Estimate:
-    """`found`, no narrower than were clicks independent of the items shown.
-
-    With a dozen clicks in the log, the items that a policy favours often have none at all: the
-    terms of those rows then vanish, and the variance seen with them. The variance under
-    independence, mean(w^2) p (1 - p) / n, keeps their weight, as Wilson's score interval for a
-    proportion does; p is (clicks + 1/2) / (n + 1).
-    """
-    n = len(reward)
-    p = float((reward.sum() + 0.5) / (n + 1))
-    quantile = NormalDist().inv_cdf((1 + found.level) / 2)
-    half = quantile * float(np.sqrt((weights**2).mean() * p * (1 - p) / n))
-    return replace(
-        found,
-        lower=min(found.lower, found.value - half),
-        upper=max(found.upper, found.value + half),
-        method=f"{found.method}, no narrower than the score interval",
     )
 
 

@@ -18,9 +18,8 @@ from decisions.domains.open_bandit.reference import (
     thompson_shares,
     uniform_support,
 )
-from decisions.domains.open_bandit.training import BASELINE, Recipe, at_least_score, evaluate
+from decisions.domains.open_bandit.training import BASELINE, Recipe, evaluate
 from decisions.errors import DataError
-from decisions.evaluation import mean_estimate
 from decisions.seeds import stream
 from decisions.store.database import Database
 
@@ -83,14 +82,6 @@ def test_an_altered_file_is_refused(tmp_path: Path) -> None:
         loader.verified(file, loader.DIGESTS["random", "men"])
     with pytest.raises(DataError, match="missing"):
         loader.verified(tmp_path / "none.csv", "00")
-
-
-def test_an_interval_without_a_click_is_not_a_point() -> None:
-    nothing = np.zeros(1000)
-
-    found = at_least_score(mean_estimate(nothing), np.full(1000, 2.0), nothing)
-
-    assert found.lower < -0.001 < 0.001 < found.upper
 
 
 def history(start: datetime, end: datetime) -> pl.LazyFrame:
