@@ -14,33 +14,34 @@ import httpx
 from decisions.errors import StackError
 from decisions.stack.services import USER, login_file
 
-_NOT_FOUND, _CONFLICT = 404, 409
+_UNAUTHORISED, _NOT_FOUND, _CONFLICT = 401, 404, 409
 POLL_S = 0.25
+PATIENCE_S = 3600.0  # how long a run may take at all
 QUIET_S = 15.0  # how long a run may take before its progress is told again
 
 
 @dataclass(frozen=True)
 class Airflow:
-    """A client that is signed in."""
+    """A client that is signed in; `login` gives a new token when the one it has has expired."""
 
     client: httpx.Client
+    login: Callable[[], str]
 
     def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
-            return self.client.request(method, path, **options)
+            answer = self.client.request(method, path, **options)
+            if answer.status_code == _UNAUTHORISED:
+                self.client.headers["Authorization"] = f"Bearer {self.login()}"
+                answer = self.client.request(method, path, **options)
         except httpx.HTTPError as error:
             raise StackError(
                 f"Airflow does not answer at {self.client.base_url}: {error!r}; see"
                 " `decisions status` and logs/airflow-api.log"
             ) from error
+        return answer
 
     def _get(self, path: str, **parameters: str | int) -> dict[str, Any]:
-        answer = self._ask("GET", path, params=parameters)
-        if answer.is_error:
-            raise StackError(
-                f"Airflow answers {answer.status_code} to {path}: {answer.text[:300]}"
-            )
-        return answer.json()
+        return _content(self._ask("GET", path, params=parameters))
 
     def import_errors(self) -> dict[str, str]:
         """The traceback of each DAG file that Airflow could not read, by file name."""
@@ -69,7 +70,7 @@ class Airflow:
     def state(self, dag: str, run: str) -> str | None:
         """The state of a DAG run, or None when there is no such run."""
         answer = self._ask("GET", f"dags/{dag}/dagRuns/{run}")
-        return None if answer.status_code == _NOT_FOUND else answer.json()["state"]
+        return None if answer.status_code == _NOT_FOUND else _content(answer)["state"]
 
     def forget(self, dag: str, run: str) -> None:
         """Removes a DAG run, also one that a killed scheduler left as running."""
@@ -103,7 +104,13 @@ class Airflow:
         return "\n".join(kept[-lines:])
 
     def complete(
-        self, dag: str, date: datetime, report: Callable[[str], None], *, resumed: bool
+        self,
+        dag: str,
+        date: datetime,
+        report: Callable[[str], None],
+        *,
+        resumed: bool,
+        patience_s: float = PATIENCE_S,
     ) -> bool:
         """Runs `dag` for `date` until it succeeds; False when it had succeeded before.
 
@@ -111,7 +118,8 @@ class Airflow:
         is begun anew; its finished steps find their results.
 
         Raises:
-            StackError: the run failed; the message holds the failed task's log.
+            StackError: the run failed, and the message holds the failed task's log; or it has
+                not ended after `patience_s`.
         """
         run = f"decisions__{date:%Y-%m-%dT%H%M}"
         state = self.state(dag, run)
@@ -122,14 +130,27 @@ class Airflow:
             state = None
         if state is None:
             self.trigger(dag, run, date)
-        self._await(dag, run, date, report)
+        self._await(dag, run, date, report, patience_s)
         return True
 
-    def _await(self, dag: str, run: str, date: datetime, report: Callable[[str], None]) -> None:
-        told = time.monotonic()
+    def _await(
+        self,
+        dag: str,
+        run: str,
+        date: datetime,
+        report: Callable[[str], None],
+        patience_s: float,
+    ) -> None:
+        began = told = time.monotonic()
         while (state := self.state(dag, run)) != "success":
             if state == "failed" or state is None:
                 raise StackError(self._failure(dag, run, date))
+            if time.monotonic() - began > patience_s:
+                raise StackError(
+                    f"{dag} for {date:%Y-%m-%d} has not ended after {patience_s:.0f} s:"
+                    f" {_progress(self.tasks(dag, run))}. See logs/airflow-scheduler.log; with a"
+                    " larger --patience the same command waits longer"
+                )
             if time.monotonic() - told > QUIET_S:
                 told = time.monotonic()
                 report(_progress(self.tasks(dag, run)))
@@ -145,6 +166,15 @@ class Airflow:
             f" {task['try_number']}. Its log ends with:\n{self.log_tail(task)}\n"
             "What was done before is kept: once the cause is removed, the same command resumes."
         )
+
+
+def _content(answer: httpx.Response) -> dict[str, Any]:
+    if answer.is_error:
+        raise StackError(
+            f"Airflow answers {answer.status_code} to {answer.request.url.path}:"
+            f" {answer.text[:300]}"
+        )
+    return answer.json()
 
 
 def _log_lines(content: str | list[Any]) -> Iterator[str]:
@@ -165,7 +195,7 @@ def _log_lines(content: str | list[Any]) -> Iterator[str]:
 def _progress(tasks: list[dict[str, Any]]) -> str:
     states = [f"{task['task_id']} {task['state'] or 'waits'}" for task in tasks]
     counts = {text: states.count(text) for text in dict.fromkeys(states)}
-    return ", ".join(text if n == 1 else f"{n} x {text}" for text, n in counts.items())
+    return ", ".join(text if n == 1 else f"{n} x {text}" for text, n in counts.items()) or "queued"
 
 
 def password(home: Path) -> str:
@@ -187,12 +217,16 @@ def sign_in(url: str, home: Path) -> Generator[Airflow]:
     Raises:
         StackError: it does not answer, or refuses the login.
     """
-    body = {"username": USER, "password": password(home)}
-    try:
-        answer = httpx.post(f"{url}/auth/token", json=body, timeout=30)
-        answer.raise_for_status()
-    except httpx.HTTPError as error:
-        raise StackError(f"cannot sign in to Airflow at {url}: {error!r}") from error
-    headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+    def login() -> str:
+        body = {"username": USER, "password": password(home)}
+        try:
+            answer = httpx.post(f"{url}/auth/token", json=body, timeout=30)
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise StackError(f"cannot sign in to Airflow at {url}: {error!r}") from error
+        return answer.json()["access_token"]
+
+    headers = {"Authorization": f"Bearer {login()}"}
     with httpx.Client(base_url=f"{url}/api/v2/", headers=headers, timeout=30) as client:
-        yield Airflow(client)
+        yield Airflow(client, login)
