@@ -85,3 +85,4 @@ class Domain:
     window: timedelta  # how far back training may look, before the holdout
     world: World | None = None  # None: decisions are taken elsewhere, and `logged` brings them
     logged: Callable[[datetime, datetime], Log] | None = None
+    cutoffs: tuple[datetime, ...] = ()  # of logs of the past: when to train; empty: every day

@@ -4,11 +4,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any
 
 import polars as pl
 import typer
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from decisions.cli.stack import (
     ERR,
@@ -19,22 +22,23 @@ from decisions.cli.stack import (
     serve_until_stopped,
     terminate_politely,
 )
+from decisions.domain import Domain
+from decisions.domains import all_domains, domain_named
 from decisions.errors import StackError
 from decisions.stack import running
-from decisions.stack.airflow import Airflow, sign_in
+from decisions.stack.airflow import PATIENCE_S, sign_in
 from decisions.store.database import Database
 
 STEPS = ("decide", "settle", "generation")  # of one day, in this order
-# Open Bandit's logs are of 24-30 November 2019: a generation at the end of each of the last days.
-LOGGED = {
-    "open_bandit": [datetime(2019, 11, day, tzinfo=UTC) for day in (29, 30)]
-    + [datetime(2019, 12, 1, tzinfo=UTC)]
-}
+MAIN = "payments"  # run day after day by the main job, beside all domains with logs of the past
 
 Days = Annotated[int, typer.Option(min=1, help="How many days to run, the last being --until.")]
 Until = Annotated[
     datetime | None,
     typer.Option(formats=["%Y-%m-%d"], help="The last cut-off, a midnight UTC. Default: today's."),
+]
+Patience = Annotated[
+    float, typer.Option(min=1, help="How many seconds one DAG run may take.", show_default=True)
 ]
 
 
@@ -58,11 +62,11 @@ def daily(domain: str, *, days: int, until: datetime) -> list[Job]:
     return [Job(f"{domain}_{step}", date) for date in dates for step in STEPS]
 
 
-def planned(domain: str, *, days: int, until: datetime) -> list[Job]:
-    """What the main job does for a domain."""
-    if domain in LOGGED:
-        return [Job(f"{domain}_generation", date) for date in LOGGED[domain]]
-    return daily(domain, days=days, until=until)
+def planned(domain: Domain, *, days: int, until: datetime) -> list[Job]:
+    """What the main job does for a domain: its own cut-offs where it has some, or the days."""
+    if domain.cutoffs:
+        return [Job(f"{domain.name}_generation", date) for date in domain.cutoffs]
+    return daily(domain.name, days=days, until=until)
 
 
 def run(
@@ -71,29 +75,33 @@ def run(
     ] = False,
     days: Days = 14,
     until: Until = None,
+    patience: Patience = PATIENCE_S,
 ) -> None:
     """Start the local stack, run the days through Airflow, show the generations, keep serving.
 
     What was done before is not done again: a killed run resumes where it was.
     """
+    logged = [domain for domain in all_domains() if domain.cutoffs]
     jobs = [
         job
-        for domain in ("payments", *LOGGED)
+        for domain in (domain_named(MAIN), *logged)
         for job in planned(domain, days=days, until=midnight(until))
     ]
-    _main_job(jobs, headless=headless)
+    _main_job(jobs, headless=headless, patience_s=patience)
 
 
 def backfill(
-    domain: Annotated[str, typer.Option(help="The domain to run.")] = "payments",
+    domain: Annotated[str, typer.Option(help="The domain to run.")] = MAIN,
     days: Days = 14,
     until: Until = None,
+    patience: Patience = PATIENCE_S,
 ) -> None:
     """Run one domain's days through Airflow; days that are done are skipped."""
-    _main_job(planned(domain, days=days, until=midnight(until)), headless=True)
+    jobs = planned(domain_named(domain), days=days, until=midnight(until))
+    _main_job(jobs, headless=True, patience_s=patience)
 
 
-def _main_job(jobs: list[Job], *, headless: bool) -> None:
+def _main_job(jobs: list[Job], *, headless: bool, patience_s: float) -> None:
     terminate_politely()
     report = reporter()
     found = running.find(home())
@@ -104,7 +112,7 @@ def _main_job(jobs: list[Job], *, headless: bool) -> None:
         else:
             report("a stack runs already")
             stack = running.await_health(home(), report)
-        _drive(stack, jobs, report, resumed=found is None)
+        _drive(stack, jobs, report, resumed=own is not None, patience_s=patience_s)
         show(Database(stack.addresses["database_url"]).read("generation/timeline"))
         if not headless:
             print_addresses(stack)
@@ -123,55 +131,65 @@ def _main_job(jobs: list[Job], *, headless: bool) -> None:
 
 
 def _drive(
-    stack: running.Stack, jobs: list[Job], report: Callable[[str], None], *, resumed: bool
+    stack: running.Stack,
+    jobs: list[Job],
+    report: Callable[[str], None],
+    *,
+    resumed: bool,
+    patience_s: float,
 ) -> None:
     with sign_in(stack.addresses["airflow_url"], home()) as airflow:
         airflow.await_dags({job.dag for job in jobs})
         for number, job in enumerate(jobs, start=1):
-            _complete(airflow, job, f"{number}/{len(jobs)}", report, resumed=resumed)
+            label = f"[{number}/{len(jobs)}] {job.date:%Y-%m-%d} {job.dag}"
+            ran = airflow.complete(
+                job.dag,
+                job.date,
+                partial(_report_on, report, label),
+                resumed=resumed,
+                patience_s=patience_s,
+            )
+            report(f"{label} {'done' if ran else 'was done before'}")
 
 
-def _complete(
-    airflow: Airflow, job: Job, place: str, report: Callable[[str], None], *, resumed: bool
-) -> None:
-    label = f"[{place}] {job.date:%Y-%m-%d} {job.dag}".replace("[", "\\[")
-    ran = airflow.complete(
-        job.dag, job.date, lambda text: report(f"{label}: {text}"), resumed=resumed
-    )
-    report(f"{label} {'done' if ran else 'was done before'}")
+def _report_on(report: Callable[[str], None], label: str, text: str) -> None:
+    report(f"{label}: {text}")
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    if row["verdict"] is None:
+        return "baseline" if row["number"] == 0 else "-"
+    refused = row["verdict"] == "hold" and (row["value"] is None or math.isnan(row["value"]))
+    return "hold (refused)" if refused else row["verdict"]
 
 
 def _interval(row: dict[str, Any], name: str) -> str:
     value, low, high = (row[key] for key in (name, f"{name}_lower", f"{name}_upper"))
     if value is None or math.isnan(value):
         return "-"
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return (
-            f"{value:+.4f}  (unbounded)" if name == "difference" else f"{value:.4f}  (unbounded)"
-        )
     sign = "+" if name == "difference" else ""
-    return f"{value:{sign}.4f}  [{low:{sign}.4f}, {high:{sign}.4f}]"
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return f"{value:{sign}.4f}  (unbounded)"
+    return escape(f"{value:{sign}.4f}  [{low:{sign}.4f}, {high:{sign}.4f}]")
 
 
 def show(timeline: pl.DataFrame) -> None:
     """Prints the generations, a table a domain."""
     colours = {"promote": "green", "hold": "yellow", "reject": "red"}
     for (domain,), rows in timeline.group_by("domain", maintain_order=True):
-        table = Table(title=f"Generations of {domain}")
+        table = Table(title=Text(f"Generations of {domain}"))
         table.add_column("generation", justify="right")
         for name in ("cut-off", "policy", "value", "difference from champion", "verdict"):
             table.add_column(name, overflow="fold")
         table.add_column("decisions logged", justify="right")
         for row in rows.iter_rows(named=True):
-            verdict = row["verdict"] or ("baseline" if row["number"] == 0 else "-")
-            colour = colours.get(verdict, "default")
             table.add_row(
                 str(row["number"]),
                 f"{row['cutoff']:%Y-%m-%d}",
-                row["policy"],
+                Text(row["policy"]),
                 _interval(row, "value"),
                 _interval(row, "difference"),
-                f"[{colour}]{verdict}[/{colour}]",
+                Text(_verdict(row), style=colours.get(row["verdict"], "")),
                 f"{row['decisions_logged']:,}",
             )
         OUT.print(table)

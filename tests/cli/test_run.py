@@ -3,7 +3,8 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from decisions.cli import run
+from decisions.cli import run, stack
+from decisions.domains import domain_named
 
 UNTIL = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -27,26 +28,26 @@ def test_the_last_cutoff_is_a_midnight_of_utc() -> None:
 
 
 def test_logs_of_long_ago_have_their_own_dates() -> None:
-    jobs = run.planned("open_bandit", days=9, until=UNTIL)
+    jobs = run.planned(domain_named("open_bandit"), days=9, until=UNTIL)
 
-    assert {job.date.year for job in jobs} == {2019}
+    assert [f"{job.date:%Y-%m-%d}" for job in jobs] == ["2019-11-29", "2019-11-30", "2019-12-01"]
     assert {job.dag for job in jobs} == {"open_bandit_generation"}
 
 
 def test_the_table_shows_intervals_and_verdicts(capsys: pytest.CaptureFixture[str]) -> None:
     rows = {
-        "domain": ["payments", "payments", "payments"],
-        "number": [0, 1, 2],
-        "policy": ["uniform", "greedy", "greedy"],
-        "cutoff": [UNTIL] * 3,
-        "verdict": [None, "promote", "hold"],
-        "decisions_logged": [5000, 1200, 0],
+        "domain": ["payments"] * 4,
+        "number": [0, 1, 2, 3],
+        "policy": ["uniform", "greedy", "greedy", "[red]odd"],
+        "cutoff": [UNTIL] * 4,
+        "verdict": [None, "promote", "hold", "hold"],
+        "decisions_logged": [5000, 1200, 0, 0],
     }
     for name in ("value", "difference"):
         rows |= {
-            name: [None, 0.25, 0.5],
-            f"{name}_lower": [None, 0.2, float("-inf")],
-            f"{name}_upper": [None, 0.3, float("inf")],
+            name: [None, 0.25, 0.5, None],
+            f"{name}_lower": [None, 0.2, float("-inf"), None],
+            f"{name}_upper": [None, 0.3, float("inf"), None],
         }
 
     run.OUT.width = 200
@@ -55,3 +56,10 @@ def test_the_table_shows_intervals_and_verdicts(capsys: pytest.CaptureFixture[st
     shown = capsys.readouterr().out
     for text in ("baseline", "[0.2000, 0.3000]", "[+0.2000, +0.3000]", "unbounded", "5,000"):
         assert text in shown
+    assert [line for line in shown.splitlines() if "hold (refused)" in line and "[red]odd" in line]
+
+
+def test_what_others_say_is_not_read_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    stack.reporter()("task [/closed] [bold]ended[/bold] in [/var/log]")
+
+    assert "task [/closed] [bold]ended[/bold] in [/var/log]" in capsys.readouterr().err

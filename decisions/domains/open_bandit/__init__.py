@@ -11,7 +11,7 @@ its policy is the uniform one, and the arm of a logged decision says which of th
 policies took it.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -118,4 +118,5 @@ DOMAIN = Domain(
     holdout=timedelta(days=3),
     window=timedelta(days=4),
     logged=logged,
+    cutoffs=tuple(datetime(2019, 11, 29, tzinfo=UTC) + timedelta(days=day) for day in range(3)),
 )
