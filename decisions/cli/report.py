@@ -64,7 +64,7 @@ class Workbench:
 
     def track(self, items: Sequence[T], label: str) -> Iterator[T]:
         """`items`, with a progress bar on standard error."""
-        yield from self.progress.track(items, description=label)
+        yield from self.progress.track(items, description=escape(label))
 
     def check(
         self,
@@ -171,7 +171,7 @@ def conduct(
     }
     if publish:
         notes = inspect.getdoc(inspect.getmodule(getattr(work, "func", work))) or ""
-        STDERR.print(f"written: {_publish(kind, report, bench.checks, notes)}")
+        STDERR.print(f"written: {_publish(kind, report, bench.checks, notes)}", markup=False)
     if as_json:
         sys.stdout.write(json.dumps(report) + "\n")
     else:

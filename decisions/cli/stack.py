@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from decisions.errors import StackError
 from decisions.settings import settings
@@ -37,7 +38,8 @@ def reporter() -> Callable[[str], None]:
     began = time.monotonic()
 
     def report(text: str) -> None:
-        ERR.print(f"[dim]{time.monotonic() - began:6.1f} s[/dim]  {text}", soft_wrap=True)
+        seconds = f"{time.monotonic() - began:6.1f} s"
+        ERR.print(Text.assemble((seconds, "dim"), "  ", text), soft_wrap=True)
 
     return report
 
@@ -61,8 +63,8 @@ def print_addresses(stack: running.Stack) -> None:
     table = Table(show_header=False, box=None)
     for key, title in TITLES.items():
         if key in stack.addresses:
-            table.add_row(title, without_password(stack.addresses[key]))
-    table.add_row("Logs", str(home() / "logs"))
+            table.add_row(title, Text(without_password(stack.addresses[key])))
+    table.add_row("Logs", Text(str(home() / "logs")))
     ERR.print(table)
     ERR.print("Airflow's login is shown by [bold]decisions status[/bold].")
 
@@ -111,16 +113,17 @@ def status() -> None:
     """Show addresses, the Airflow login, and the health of every service."""
     stack = running.find(home())
     if stack is None:
-        ERR.print(f"No stack runs in {home()}. Start one with `decisions up`.")
+        ERR.print(f"No stack runs in {home()}. Start one with `decisions up`.", markup=False)
         raise typer.Exit(1)
     wrong = running.ailments(stack)
     table = Table("service", "health")
     for name in stack.checks:
-        table.add_row(name, wrong.get(name, "healthy"))
+        table.add_row(name, Text(wrong.get(name, "healthy")))
     OUT.print(table)
     for key, title in TITLES.items():
         if key in stack.addresses:
-            OUT.print(f"{title:<11} {without_password(stack.addresses[key])}", soft_wrap=True)
+            shown = without_password(stack.addresses[key])
+            OUT.print(f"{title:<11} {shown}", soft_wrap=True, markup=False)
     OUT.print(f"Airflow login: {USER} / {password(home())}", highlight=False)
     if wrong or not stack.checks:
         ERR.print(f"Phase: {stack.phase}")
@@ -141,8 +144,8 @@ def doctor() -> None:
     table = Table("check", "finding", "what to do")
     findings = examination.examine(home(), settings())
     for finding in findings:
-        colour = "green" if finding.ok else "red"
-        table.add_row(finding.check, f"[{colour}]{finding.seen}[/{colour}]", finding.remedy)
+        seen = Text(finding.seen, style="green" if finding.ok else "red")
+        table.add_row(finding.check, seen, Text(finding.remedy))
     OUT.print(table)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
