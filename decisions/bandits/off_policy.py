@@ -58,13 +58,15 @@ def weights_of(log: LoggedDecisions, probabilities: FloatArray) -> FloatArray:
     """Importance weights (n,) of a policy with `probabilities` (n, k), delay left aside.
 
     Raises:
-        DataError: shapes disagree, rows are no distributions, or a propensity is impossible.
+        DataError: shapes disagree, rows are no distributions, an action is none or was not
+            eligible, or a propensity is impossible.
     """
     if probabilities.shape != log.eligible.shape or len(log.action) != len(log.eligible):
         raise DataError(
             f"probabilities {probabilities.shape} and {len(log.action)} actions for eligible sets"
             f" {log.eligible.shape}; wanted one row a decision, one column an action"
         )
+    _check_actions(log)
     total = probabilities.sum(axis=1)
     wrong = ~(np.abs(total - 1) <= 1e-9) | ~(probabilities >= 0).all(axis=1)
     if wrong.any():
@@ -74,6 +76,20 @@ def weights_of(log: LoggedDecisions, probabilities: FloatArray) -> FloatArray:
             f" ({int(wrong.sum())} such rows)"
         )
     return importance_weights(probabilities, log.action, log.propensity)
+
+
+def _check_actions(log: LoggedDecisions) -> None:
+    rows, k = log.eligible.shape
+    known = (log.action >= 0) & (log.action < k)
+    allowed = known.copy()
+    allowed[known] = log.eligible[np.arange(rows)[known], log.action[known]]
+    if not allowed.all():
+        row = int(np.flatnonzero(~allowed)[0])
+        wrong = "was not eligible" if known[row] else f"is none of 0 to {k - 1}"
+        raise DataError(
+            f"action {log.action[row]} of row {row} {wrong} ({int((~allowed).sum())} such rows):"
+            " a row that cannot have been logged is no evidence"
+        )
 
 
 def terms_of(

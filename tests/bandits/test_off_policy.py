@@ -28,6 +28,7 @@ from decisions.bandits.off_policy import (
     LoggedDecisions,
     evaluate_pair,
     terms_of,
+    weights_of,
     worst_segment_loss,
 )
 from decisions.errors import DataError
@@ -362,3 +363,22 @@ def test_usual_shares_of_failures_are_unchanged_by_the_floor(
     without = evaluate_pair(log, candidate=candidate, champion=champion)
 
     assert with_floor == without
+
+
+@pytest.mark.parametrize(("action", "reason"), [(-1, "is none"), (5, "is none")])
+def test_an_action_that_is_none_is_refused(action: int, reason: str) -> None:
+    log, target, _, _ = _world(500)
+    actions = log.action.copy()
+    actions[7] = action
+
+    with pytest.raises(DataError, match=rf"action {action} of row 7 {reason} of 0 to 4 \(1 such"):
+        weights_of(replace(log, action=actions), target)
+
+
+def test_an_action_that_was_not_eligible_is_refused() -> None:
+    log, target, _, _ = _world(500)
+    eligible = log.eligible.copy()
+    eligible[7, log.action[7]] = False
+
+    with pytest.raises(DataError, match="of row 7 was not eligible"):
+        weights_of(replace(log, eligible=eligible), target)
