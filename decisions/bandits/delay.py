@@ -16,6 +16,7 @@ from decisions.errors import DataError
 from decisions.policy import BoolArray, FloatArray
 
 Labels = npt.NDArray[np.generic]
+_UNKNOWN = "/unknown"  # the outcome of a stratum of `by_outcome`
 
 
 def matured(age: FloatArray, *, maturity: float) -> BoolArray:
@@ -75,11 +76,26 @@ class DelayCurves:
         return known
 
 
-def fit_curves(time: FloatArray, resolved: BoolArray, strata: Labels) -> DelayCurves:
+def fit_curves(
+    time: FloatArray, resolved: BoolArray, strata: Labels, *, reward: FloatArray | None = None
+) -> DelayCurves:
     """Delay curves by stratum, from a generation that is matured (or censored at its age).
 
-    For curves by outcome the strata carry the outcome (`by_outcome`), which is known here.
+    With `reward` (n,) the curves are by stratum and outcome (`by_outcome`). All outcomes must be
+    known then: a censored row's outcome is not, and counting it as declined moves the rate.
+
+    Raises:
+        DataError: a reward is unknown, or a stratum of `by_outcome` says so.
     """
+    if reward is not None:
+        strata = by_outcome(strata, reward)
+    labels = strata.astype(str)
+    unknown = np.char.endswith(labels, _UNKNOWN)
+    if unknown.any():
+        raise DataError(
+            f"{int(unknown.sum())} of {len(labels)} rewards are unknown; curves by outcome want a"
+            " matured generation, every outcome of which is known"
+        )
     names = np.unique(strata.astype(str))
     each = {
         str(name): kaplan_meier(time[rows], resolved[rows])
@@ -90,8 +106,9 @@ def fit_curves(time: FloatArray, resolved: BoolArray, strata: Labels) -> DelayCu
 
 
 def by_outcome(strata: Labels, reward: FloatArray) -> npt.NDArray[np.str_]:
-    """Strata split by outcome, rewards above 0 against the rest; unknown rewards may hold NaN."""
-    return np.char.add(strata.astype(str), np.where(reward > 0, "/rewarded", "/not"))
+    """Strata split by outcome: rewards above 0, the rest, and NaN for outcomes not known yet."""
+    outcome = np.where(np.isnan(reward), _UNKNOWN, np.where(reward > 0, "/rewarded", "/not"))
+    return np.char.add(strata.astype(str), outcome)
 
 
 def censoring_factor(

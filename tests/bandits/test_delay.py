@@ -101,3 +101,17 @@ def test_everything_known_needs_no_correction() -> None:
 
     assert weighted_rate(np.ones(3), reward) == pytest.approx(2 / 3)
     assert weighted_rate(np.array([1.0, 1.0, 0.0]), np.array([1.0, 0.0, np.nan])) == 0.5
+
+
+def test_curves_by_outcome_want_every_outcome() -> None:
+    """Censored rows are not declined ones."""
+    time, strata = np.array([1.0, 2.0, 0.5]), np.array(["x", "x", "x"])
+    resolved = np.array([True, True, False])
+    reward = np.array([1.0, 0.0, np.nan])
+
+    with pytest.raises(DataError, match="1 of 3 rewards are unknown"):
+        fit_curves(time, resolved, strata, reward=reward)
+    with pytest.raises(DataError, match="1 of 3 rewards are unknown"):
+        fit_curves(time, resolved, by_outcome(strata, reward))
+    curves = fit_curves(time[:2], resolved[:2], strata[:2], reward=reward[:2])
+    assert set(curves.strata) == {"x/rewarded", "x/not"}
