@@ -216,12 +216,16 @@ class TransactionsWorld:
     def outcomes(self, decisions: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
         """The outcomes of `decisions` recorded up to `as_of`, checked.
 
+        They are read from the earliest attempt on, not from its decision: an outcome that lies
+        before its decision cannot be its consequence, and the store sets it aside saying so.
+        Read from the decision on, it would be passed over in silence.
+
         Raises:
             DataError: see `checked`.
         """
         if decisions.is_empty():
             return pl.DataFrame(schema=OUTCOMES)
-        since = decisions["decided_at"].min()
+        since = decisions["observed_at"].min()
         assert isinstance(since, datetime)
         known = checked(
             self.read("outcomes", since, as_of + timedelta(microseconds=1)), "outcomes"

@@ -6,11 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from decisions import flow
 from decisions.bandits.policies import Uniform
 from decisions.domains.payments import DOMAIN, WORLD
 from decisions.domains.payments.training import context_of
 from decisions.domains.payments.transactions import (
     ATTEMPTS,
+    TIME_COLUMN,
     Reader,
     Table,
     checked,
@@ -22,6 +24,7 @@ from decisions.errors import DataError
 from decisions.frames import DECISIONS, OUTCOMES
 from decisions.policy import choose, pick
 from decisions.seeds import RowKeys
+from decisions.store.database import Database
 
 Alter = Callable[[pl.DataFrame], pl.DataFrame]
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -203,6 +206,40 @@ def test_parquet_files_are_a_world(tmp_path: Path) -> None:
     assert known.schema == OUTCOMES
     assert 0 < known.height < N
     assert (known["observed_at"] <= noon).all()
+
+
+def spans(**altered: pl.DataFrame) -> Reader:
+    """As `reader`, but only the rows of the span asked for."""
+    tables = {"attempts": attempts(), "decisions": decisions(), "outcomes": outcomes()} | altered
+
+    def read(table: Table, start: datetime, end: datetime) -> pl.DataFrame:
+        between = pl.col(TIME_COLUMN[table]).is_between(start, end, closed="left")
+        return tables[table].filter(between)
+
+    return read
+
+
+@pytest.mark.parametrize("executed", ["at once", "after midnight"])
+def test_outcomes_settle_only_decisions_that_came_before_them(
+    database: Database, executed: str
+) -> None:
+    known = outcomes()
+    if executed == "after midnight":
+        known = known.with_columns(pl.col("observed_at") + DAY)
+    domain = with_transactions(DOMAIN, spans(outcomes=known))
+    flow.begin(database, domain, now=START, seed=5)  # the order of the DAGs: decide, settle
+
+    taken = flow.catch_up(database, domain, until=START + DAY, holder="test")
+    settled = flow.settle(database, domain, as_of=START + 3 * DAY, holder="test")
+
+    with database.reading() as connection:
+        aside = connection.exec_driver_sql("select reason from quarantine").all()
+    reasons = [row.reason for row in aside]
+    assert taken == N
+    if executed == "after midnight":
+        assert (settled, reasons) == (N, [])
+    else:
+        assert (settled, reasons) == (0, ["outcome lies before its decision"] * N)
 
 
 def test_a_retry_finds_its_parent_among_the_settled() -> None:
