@@ -1,7 +1,7 @@
 """The spine: the steps a DAG runs, for any domain. Each finds its own result when run twice."""
 
-from contextlib import AbstractContextManager
-from dataclasses import replace
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from math import isfinite
@@ -13,7 +13,7 @@ from decisions.actions import ActionSet
 from decisions.code_version import code_version
 from decisions.diagnostics.churn import greedy_churn, normalised_entropy, total_variation
 from decisions.domain import Domain, World
-from decisions.errors import DataError
+from decisions.errors import DataError, LeaseLost
 from decisions.evaluation import Evaluation, unknown
 from decisions.frames import (
     DECISIONS,
@@ -38,15 +38,40 @@ if TYPE_CHECKING:
     from decisions.store.tracking import Record
 
 DAY = timedelta(days=1)
-LEASE_SECONDS = 600.0  # longer than any step; the retry of a killed worker takes over at once
+LEASE_SECONDS = 6 * 3600.0  # how long another holder waits for a worker that died
 LOOKBACK = timedelta(days=7)
 PREDECESSORS = 4  # how many earlier champions a trainer is shown
 BATCH = 50_000  # decisions a transaction
-BEGINNING, END_OF_TIME = (datetime(year, 1, 1, tzinfo=UTC) for year in (1970, 9999))
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _leased(db: Database, name: str, holder: str) -> AbstractContextManager[Lease]:
+    """The lease of a long step: training, evaluation.
+
+    It lasts longer than any training should, since nobody renews it; running out costs nothing
+    while no one else takes it. The retry of a killed worker, of the same holder's name, takes
+    over at once.
+    """
     return leases.leased(db, name, holder=holder, seconds=LEASE_SECONDS)
+
+
+@contextmanager
+def _latest(db: Database, name: str, holder: str) -> Generator[Lease]:
+    """The lease of a short step, which whoever comes last takes from whoever has it.
+
+    So a killed worker never keeps another one waiting. Two that are alive do no harm either: the
+    earlier one's token is stale, its next write raises LeaseLost, and repeating it finds what the
+    later one wrote.
+    """
+    try:
+        lease = leases.acquire(db, name, holder=holder, seconds=LEASE_SECONDS)
+    except LeaseLost:
+        held_by = db.read("lease/holder", name=name)["holder"][0]
+        lease = leases.acquire(db, name, holder=held_by, seconds=LEASE_SECONDS)
+    try:
+        yield lease
+    finally:
+        leases.release(db, lease)
 
 
 def begin(db: Database, domain: Domain, *, now: datetime, seed: int) -> None:
@@ -172,7 +197,7 @@ def arrive(
     db: Database, domain: Domain, *, start: datetime, end: datetime, holder: str
 ) -> Appended:
     """Stores the units observed in [start, end); those stored before are recognised."""
-    with _leased(db, f"{domain.name}/arrive", holder) as lease:
+    with _latest(db, f"{domain.name}/arrive", holder) as lease:
         settled = history(db, domain, since=start - (end - start), until=start, as_of=start)
         arrivals = _payload(_world(domain).arrivals(start, end, settled), domain)
         units = decision_log.assign_units(db, domain.name, arrivals)
@@ -212,7 +237,7 @@ def decide(db: Database, domain: Domain, *, now: datetime, holder: str) -> int:
     The champion of that time acts. A decision that breaks a rule of `frames.decision_problems`
     goes to quarantine and its unit stays pending.
     """
-    with _leased(db, f"{domain.name}/decide", holder) as lease:
+    with _latest(db, f"{domain.name}/decide", holder) as lease:
         number = generations.champion_at(db, domain.name, now)
         seed = generations.generation(db, domain.name, number).seed
         policy = load_policy(db, domain, number)
@@ -233,7 +258,7 @@ def settle(db: Database, domain: Domain, *, as_of: datetime, holder: str) -> int
     Asks for decisions up to maturity and LOOKBACK old, so that a day without a settle run loses
     nothing.
     """
-    with _leased(db, f"{domain.name}/settle", holder) as lease:
+    with _latest(db, f"{domain.name}/settle", holder) as lease:
         unsettled = decision_log.unsettled(
             db, domain.name, as_of=as_of, maturity=domain.maturity + LOOKBACK
         )
@@ -281,7 +306,7 @@ def ingest_log(
     if domain.logged is None:
         raise DataError(f"{domain.name} brings no log: its decisions are taken here, decide")
     log = domain.logged(start, end)
-    with _leased(db, f"{domain.name}/ingest", holder) as lease:
+    with _latest(db, f"{domain.name}/ingest", holder) as lease:
         units = decision_log.assign_units(db, domain.name, _payload(log.arrivals, domain))
         put = partial(decision_log.append, db, domain.name, now=end, lease=lease)
         put("unit", _name("ingest", start), units)
@@ -476,51 +501,32 @@ def judge_cutoff(
     The intervals are corrected for the number of candidates. A candidate is promoted only while
     the champion it was compared with still is champion, and nobody became it for a later time; a
     candidate that passes otherwise, as of an older cut-off made up for later, is held, saying so.
+    Verdicts and promotion are one transaction under the lease. Promoting by hand (a rollback) is
+    `generations.promote`.
 
     Raises:
         DataError: a planned generation is not evaluated yet.
     """
     planned = planned_generations(db, domain, cutoff)
-    with _leased(db, f"{domain.name}/judge", holder) as lease:
+    with _latest(db, f"{domain.name}/judge", holder) as lease:
         stored = generations.verdicts(db, domain.name, cutoff)
         verdicts = {each.number: each.verdict for each in stored}
-        if len(verdicts) < len(planned):
+        missing = [item.number for item in planned if item.number not in verdicts]
+        if missing:
             judged = judge_together(
                 {item.number: _evaluated(db, domain, item.number) for item in planned},
                 domain.gate,
                 candidates=len(planned),
             )
-            for item in planned:
-                if item.number not in verdicts:
-                    verdict = _timely(db, domain, item, judged[item.number])
-                    generations.record_verdict(
-                        db, domain.name, item.number, verdict, lease=lease, now=cutoff
-                    )
-                    verdicts[item.number] = verdict
-        for number in [number for number, verdict in verdicts.items() if verdict.promoted]:
-            promote_generation(
-                db, domain, number, by="gate", reason=f"passed at {cutoff.isoformat()}", now=cutoff
+            verdicts |= generations.conclude(
+                db,
+                domain.name,
+                {number: judged[number] for number in missing},
+                reason=f"passed at {cutoff.isoformat()}",
+                now=cutoff,
+                lease=lease,
             )
     return verdicts
-
-
-def _timely(db: Database, domain: Domain, item: Generation, verdict: Verdict) -> Verdict:
-    """`verdict`, or hold where it would promote over a champion of a later time."""
-    overtaken = _overtaken(db, domain, item, at=item.cutoff)
-    if overtaken is None or not verdict.promoted:
-        return verdict
-    return replace(verdict, outcome="hold", note=f"passed, but {overtaken}")
-
-
-def _overtaken(db: Database, domain: Domain, item: Generation, *, at: datetime) -> str | None:
-    """Why a generation cannot become champion at a time any more, in words; None if it can."""
-    promoted = db.read("promotion/before", domain=domain.name, time=END_OF_TIME)
-    number, since = promoted.row(0)[:2]
-    if since > at:
-        return f"generation {number} has been champion since {since.isoformat()}, a later time"
-    if number != item.parent:
-        return f"it was compared with generation {item.parent}, and {number} is champion"
-    return None
 
 
 def _evaluated(db: Database, domain: Domain, number: int) -> Evaluation:
@@ -533,33 +539,20 @@ def _evaluated(db: Database, domain: Domain, number: int) -> Evaluation:
     return found[1]
 
 
-def promote_generation(
-    db: Database, domain: Domain, number: int, *, by: str, reason: str, now: datetime
-) -> bool:
-    """Makes a generation champion if the one it was compared with still is; whether it is now.
-
-    It is not where another became champion for a time after `now`. Promoting an older generation
-    by hand (a rollback) is `generations.promote`.
-    """
-    champion = generations.champion(db, domain.name)
-    if champion == number:
-        return True
-    promoted_before = number in champions(db, domain, until=END_OF_TIME)
-    item = generations.generation(db, domain.name, number)
-    if promoted_before or _overtaken(db, domain, item, at=now) is not None:
-        return False
-    generations.promote(db, domain.name, number, by=by, reason=reason, now=now)
-    return True
-
-
 def diagnose(db: Database, domain: Domain, *, cutoff: datetime) -> None:
     """Records, for each generation of a cut-off, how far it moved from its parent.
 
     `decisions` held out; `unresolved_share` of them without a known outcome; `reward_mean` of the
     known; `churn_total_variation` and `churn_greedy` against the parent, `entropy_normalised`, all
     three over the held-out contexts (finite actions only).
+
+    Measured once, with outcomes as known at the cut-off: where an outcome of before the cut-off was stored later, figures would differ,
+    and those that stand are those that could be known.
     """
-    planned = planned_generations(db, domain, cutoff)
+    measured = set(db.read("diagnostic/all", domain=domain.name)["number"].to_list())
+    planned = [
+        item for item in planned_generations(db, domain, cutoff) if item.number not in measured
+    ]
     if not planned:
         return
     held_out = _held_out(db, domain, cutoff)

@@ -250,13 +250,136 @@ def test_a_worker_that_lost_its_lease_writes_nothing(
     assert counts(database)["decision"] == 0
 
 
-def test_the_retry_of_a_killed_task_takes_its_lease_over(database: Database) -> None:
+def test_a_lease_left_by_a_killed_task_keeps_no_short_step_waiting(database: Database) -> None:
     flow.begin(database, COINS, now=START, seed=11)
-    leases.acquire(database, "coins/decide", holder="task", seconds=600)
+    for step in ("arrive", "decide", "settle", "judge"):
+        leases.acquire(database, f"coins/{step}", holder="killed task", seconds=600)
+
+    taken = flow.catch_up(database, COINS, until=START + DAY, holder="another task")
+    settled = flow.settle(database, COINS, as_of=START + 2 * DAY, holder="another task")
+    flow.judge_cutoff(database, COINS, cutoff=START + DAY, holder="another task")
+
+    assert (taken, settled) == (300, 300)
+
+
+def test_a_training_is_left_to_its_holder_and_taken_over_by_its_retry(
+    database: Database,
+) -> None:
+    number = ready(database)[0]
+    leases.acquire(database, f"coins/train/{number}", holder="task", seconds=600)
 
     with pytest.raises(LeaseLost):
-        flow.decide(database, COINS, now=START + DAY, holder="another task")
-    flow.decide(database, COINS, now=START + DAY, holder="task")
+        flow.train_generation(database, COINS, number, holder="another task")
+    flow.train_generation(database, COINS, number, holder="task")
+
+
+def ready(db: Database, *, train: bool = False) -> list[int]:
+    """The candidates of the third day's cut-off, planned, or also trained and evaluated."""
+    live(db, 2)
+    cutoff = START + 3 * DAY
+    flow.catch_up(db, COINS, until=cutoff, holder="test")
+    flow.settle(db, COINS, as_of=cutoff, holder="test")
+    numbers = flow.plan_generations(db, COINS, cutoff=cutoff, seed=11)
+    for number in numbers if train else ():
+        flow.train_generation(db, COINS, number, holder="test")
+        flow.evaluate_generation(db, COINS, number, holder="test")
+    return numbers
+
+
+def test_a_judge_whose_lease_ran_out_and_was_taken_promotes_nobody(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready(database, train=True)
+    before = counts(database)
+    judge_together = flow.judge_together
+
+    def overtaken(*arguments: object, **named: object) -> object:
+        with database.transaction() as connection:
+            connection.exec_driver_sql("update lease set expires_at = '-infinity'")
+        leases.acquire(database, "coins/judge", holder="quick", seconds=60)
+        return judge_together(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(flow, "judge_together", overtaken)
+    with pytest.raises(LeaseLost):
+        flow.judge_cutoff(database, COINS, cutoff=START + 3 * DAY, holder="slow")
+    after = counts(database)
+    monkeypatch.undo()
+    verdicts = flow.judge_cutoff(database, COINS, cutoff=START + 3 * DAY, holder="slow")
+
+    assert after == before
+    assert [number for number, verdict in verdicts.items() if verdict.promoted] == [
+        generations.champion(database, COINS.name)
+    ]
+
+
+def test_a_judge_that_is_killed_leaves_no_verdict_without_its_promotion(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready(database, train=True)
+    record = generations._record  # pyright: ignore[reportPrivateUsage]
+
+    def killed(connection: object, kind: object, *arguments: object, **named: object) -> None:
+        if kind is generations.PROMOTION:
+            raise KeyboardInterrupt
+        record(connection, kind, *arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(generations, "_record", killed)
+    with pytest.raises(KeyboardInterrupt):
+        flow.judge_cutoff(database, COINS, cutoff=START + 3 * DAY, holder="test")
+
+    assert generations.verdicts(database, COINS.name, START + 3 * DAY) == []
+
+
+def test_a_promotion_by_hand_between_judging_and_promoting_is_not_overwritten(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = ready(database, train=True)
+    conclude = generations.conclude
+
+    def overtaken(*arguments: object, **named: object) -> object:
+        generations.promote(
+            database, COINS.name, numbers[1], by="a person", reason="test", now=START + 2.5 * DAY
+        )
+        return conclude(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(generations, "conclude", overtaken)
+    verdicts = flow.judge_cutoff(database, COINS, cutoff=START + 3 * DAY, holder="test")
+
+    assert not any(verdict.promoted for verdict in verdicts.values())
+    assert any("is champion" in verdict.note for verdict in verdicts.values())
+    assert generations.champion(database, COINS.name) == numbers[1]
+
+
+def test_diagnostics_stand_when_outcomes_of_before_the_cut_off_come_later(
+    database: Database,
+) -> None:
+    ready(database, train=True)
+    cutoff = START + 3 * DAY
+    flow.diagnose(database, COINS, cutoff=cutoff)
+    first = database.read("diagnostic/all", domain=COINS.name)
+    flow.arrive(
+        database, COINS, start=START + 5 * DAY, end=START + 6 * DAY, holder="test"
+    )  # another day, stored as if it had been four days earlier
+    late = decision_log.pending(database, COINS.name, START + 6 * DAY)
+    late = late.with_columns(observed_at=pl.col("observed_at") - 4 * DAY)
+    minutes = pl.col("observed_at").dt.epoch("s") // 60
+    late = late.with_columns(
+        unit_id=minutes * 2**24 + 1_000, reference=pl.col("reference") + "-late"
+    )
+    for kind, frame in (
+        ("unit", late),
+        ("decision", _decided(late, at=cutoff - 0.5 * DAY)),
+    ):
+        decision_log.append(database, COINS.name, kind, "late", frame, now=cutoff)  # type: ignore[arg-type]
+
+    flow.diagnose(database, COINS, cutoff=cutoff)
+
+    assert first.height > 0
+    assert database.read("diagnostic/all", domain=COINS.name).equals(first)
+
+
+def _decided(units: pl.DataFrame, *, at: datetime) -> pl.DataFrame:
+    return flow.decisions_for(COINS, COINS.baseline, units, seed=1, generation=0, now=at)
 
 
 def test_one_candidate_missing_leaves_the_cut_off_unjudged(database: Database) -> None:

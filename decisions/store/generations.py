@@ -3,8 +3,8 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -30,6 +30,7 @@ from decisions.store.records import (
 )
 from decisions.store.seals import chain_head
 
+END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 _MAIN = ("candidate", "champion", "difference")
 
 
@@ -257,6 +258,67 @@ def record_verdict(
         ConflictingRecord: it has been judged already, otherwise.
         LeaseLost: another worker has taken the work over.
     """
+    with db.transaction() as connection:
+        leases.check(connection, lease)
+        _record_verdict(connection, domain, number, verdict, now=now)
+
+
+def conclude(
+    db: Database,
+    domain: str,
+    verdicts: Mapping[int, Verdict],
+    *,
+    reason: str,
+    now: datetime,
+    lease: Lease | None = None,
+) -> dict[int, Verdict]:
+    """Stores the verdicts of one cut-off and promotes whom they promote, in one transaction.
+
+    Whether a candidate may still become champion is decided in that transaction, while nobody
+    else can promote: the champion that it was compared with must be champion, for no later time
+    than `now`. Where it is not, the candidate is held, and the verdict says so. What was stored
+    is returned; a stored verdict to promote always has its promotion.
+
+    Raises:
+        ConflictingRecord: one of them has been judged already, otherwise.
+        LeaseLost: another worker has taken the work over. Nothing was written.
+    """
+    given = dict(verdicts)
+    with db.transaction() as connection:
+        leases.check(connection, lease)
+        chain_head(connection, lock=True)
+        for number, verdict in verdicts.items():
+            overtaken = _overtaken(connection, domain, number, at=now)
+            if verdict.promoted and overtaken is not None:
+                given[number] = replace(verdict, outcome="hold", note=f"passed, but {overtaken}")
+            _record_verdict(connection, domain, number, given[number], now=now)
+            if given[number].promoted:
+                _record_promotion(
+                    connection, domain, number, by="gate", reason=reason, since=now, now=now
+                )
+    return given
+
+
+def _overtaken(connection: Connection, domain: str, number: int, *, at: datetime) -> str | None:
+    """Why a generation cannot become champion at a time any more, in words; None if it can."""
+    known = _all(connection, domain).filter(pl.col("number") == number)
+    if known.is_empty():
+        raise StoreError(f"{domain} has no generation {number}")
+    parent = known["parent"][0]
+    promoted = read(connection, "promotion/before", domain=domain, time=END_OF_TIME)
+    if promoted.is_empty():
+        return "there is no champion it could have been compared with"
+    champion, since = promoted.row(0)[:2]
+    if since > at:
+        return f"generation {champion} has been champion since {since.isoformat()}, a later time"
+    if champion != parent:
+        return f"it was compared with generation {parent}, and {champion} is champion"
+    return None
+
+
+def _record_verdict(
+    connection: Connection, domain: str, number: int, verdict: Verdict, *, now: datetime
+) -> None:
     row = {
         "number": number,
         "outcome": verdict.outcome,
@@ -264,9 +326,22 @@ def record_verdict(
         "note": verdict.note,
         "judged_at": now,
     }
-    with db.transaction() as connection:
-        leases.check(connection, lease)
-        _record(connection, VERDICT, domain, [row], batch=str(number), now=now)
+    _record(connection, VERDICT, domain, [row], batch=str(number), now=now)
+
+
+def _record_promotion(
+    connection: Connection,
+    domain: str,
+    number: int,
+    *,
+    by: str,
+    reason: str,
+    since: datetime,
+    now: datetime,
+) -> None:
+    row = {"number": number, "promoted_at": since, "promoted_by": by, "reason": reason}
+    batch = f"{number} {since.isoformat()}"
+    _record(connection, PROMOTION, domain, [row], batch=batch, now=now)
 
 
 def verdicts(db: Database, domain: str, cutoff: datetime) -> list[Judged]:
@@ -301,12 +376,11 @@ def promote(
         ConflictingRecord: it was made champion at the same instant for another reason.
         LeaseLost: another worker has taken the work over.
     """
-    start = since or now
-    row = {"number": number, "promoted_at": start, "promoted_by": by, "reason": reason}
     with db.transaction() as connection:
         leases.check(connection, lease)
-        batch = f"{number} {start.isoformat()}"
-        _record(connection, PROMOTION, domain, [row], batch=batch, now=now)
+        _record_promotion(
+            connection, domain, number, by=by, reason=reason, since=since or now, now=now
+        )
 
 
 def champion(db: Database, domain: str) -> int:
