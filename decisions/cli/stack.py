@@ -45,12 +45,16 @@ def reporter() -> Callable[[str], None]:
 
 
 def terminate_politely() -> None:
-    """Makes SIGTERM end this process as Ctrl-C does, so that the stack is stopped."""
+    """Makes SIGTERM end this process as Ctrl-C does, so that the stack is stopped.
+
+    Ctrl-C as well: a shell starts what it puts in the background with SIGINT ignored.
+    """
 
     def interrupt(_number: int, _frame: types.FrameType | None) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, interrupt)
 
 
 def home() -> Path:
