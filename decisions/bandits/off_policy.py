@@ -152,12 +152,12 @@ def evaluate_pair(
         support_violation: mass on actions that could not be logged, the larger of the two.
         mean_weight_z: standard errors of the mean weight from one, the farther of the two.
         worst_group_z, group_z_limit: the same by group (control variates), and what the worst
-            group reaches by chance with probability 0.0027.
+            group reaches by chance with probability 0.0027: refused beyond it.
         max_weight, rare_mass: of the candidate; see `Support`.
         churn_tv: mean total variation distance between the two policies, 0 to 1.
-        worst_segment_loss: the loss that is certain in the worst segment, in units of reward:
-            minus the upper end of its paired difference, at a level for all segments at once;
-            negative or zero where no segment surely loses.
+        worst_segment_loss: the largest loss, in units of reward, of a segment that significantly
+            loses: the upper end of its paired difference is below zero, at a level for all
+            segments at once. 0 where none does.
         unresolved_share: of rows, where `delay_factor` is given.
 
     Where 0 or 1 was seen in few rows only, intervals are no narrower than `variance_floor` says.
@@ -239,9 +239,11 @@ def worst_segment_loss(
     clusters: Clusters | None = None,
     level: float = 0.95,
 ) -> float:
-    """The largest certain loss of any segment: minus the upper end of its mean `difference` (n,).
+    """The largest mean loss of a segment that significantly loses; 0 where none does.
 
-    Bonferroni over all segments of at least 100 rows; minus infinity where there is none.
+    A segment loses significantly where the upper end of its mean `difference` (n,) is below 0;
+    Bonferroni over all segments of at least 100 rows. A gate that allows up to 0.005 so refuses a
+    significant loss of more than half a percentage point.
     """
     masks = [
         labels == label
@@ -249,15 +251,12 @@ def worst_segment_loss(
         for label, count in zip(*np.unique(labels, return_counts=True), strict=True)
         if count >= _SMALLEST_SEGMENT
     ]
-    if not masks:
-        return -float("inf")
-    each = 1 - (1 - level) / len(masks)
-    return max(
-        -normal(
-            difference[mask], clusters=None if clusters is None else clusters[mask], level=each
-        ).upper
+    each = 1 - (1 - level) / max(len(masks), 1)
+    found = [
+        normal(difference[mask], clusters=None if clusters is None else clusters[mask], level=each)
         for mask in masks
-    )
+    ]
+    return max((-one.value for one in found if one.upper < 0), default=0.0)
 
 
 def _support(log: LoggedDecisions, probabilities: FloatArray) -> Support:

@@ -22,6 +22,7 @@ class SupportRule:
     effective_n: float = 100.0
     violation: float = 0.0  # share of the policy's mass
     mean_weight_z: float = 3.0  # standard errors
+    group_error: float = 0.0027  # probability that the worst group of a sound log is refused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,5 +232,13 @@ def refusal(found: Support, rule: SupportRule | None = None) -> str | None:
             f"unsupported: mean weight {found.mean_weight:.4f} is {found.mean_weight_z:+.1f}"
             f" standard errors from one, at most {rule.mean_weight_z:g} are allowed: propensities"
             " were logged wrongly, or actions are missing from the log"
+        )
+    limit = found.group_z_limit(error=rule.group_error)
+    if not abs(found.worst_group_z) <= limit:
+        name = max(found.group_z, key=lambda each: abs(found.group_z[each]))
+        return (
+            f"unsupported: mean weight of one group of {name} is {found.worst_group_z:+.1f}"
+            f" standard errors from one, at most {limit:.1f} are allowed for {found.groups}"
+            " groups: propensities were logged wrongly there, or rows are missing"
         )
     return None
