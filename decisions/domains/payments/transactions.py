@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
@@ -31,12 +32,13 @@ LOGGED = pl.Schema(
         "decided_at": UTC_TIME,
         "policy": pl.String(),
         "arm": pl.String(),
-        "eligible": pl.List(pl.Int16()),
+        "eligible": pl.List(pl.Int64()),
         "probabilities": pl.List(pl.Float64()),
         "action": pl.Int64(),
         "propensity": pl.Float64(),
     }
 )
+LOOKBACK = timedelta(days=7)  # how much older an attempt may be than its decision and outcome
 _NULLABLE = {"retry_of"}
 _SCHEMAS: dict[Table, pl.Schema] = {
     "attempts": ATTEMPTS,
@@ -107,21 +109,23 @@ def _converted(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     _aware(frame.schema, table)
     wanted = _SCHEMAS[table]
     time = TIME_COLUMN[table]
-    whole = [
-        pl.col(name).cast(dtype)
+    # Not strict: what does not fit becomes null, which the rules about rows then name.
+    fitting = [
+        pl.col(name).cast(dtype, strict=False)
         for name, dtype in wanted.items()
-        if dtype == pl.Int64 and name in frame.columns and frame.schema[name].is_integer()
-    ]
-    lists = [
-        pl.col(name).cast(dtype)
-        for name, dtype in wanted.items()
-        if isinstance(dtype, pl.List)
-        and isinstance(seen := frame.schema.get(name), pl.List)
-        and isinstance(seen.inner, pl.DataType)
-        and seen.inner.is_numeric()
+        if name in frame.columns and _widens(frame.schema[name], dtype)
     ]
     moment = pl.col(time).dt.convert_time_zone("UTC").dt.cast_time_unit("us")
-    return frame.with_columns(moment, *whole, *lists)
+    return frame.with_columns(moment, *fitting)
+
+
+def _widens(seen: pl.DataType, wanted: pl.DataType) -> bool:
+    """Whether `seen` is another width of the numbers, or lists of numbers, that `wanted` is."""
+    if isinstance(seen, pl.List) and isinstance(wanted, pl.List):
+        return _widens(cast("pl.DataType", seen.inner), cast("pl.DataType", wanted.inner))
+    if wanted == pl.Int64:
+        return seen.is_integer()
+    return wanted == pl.Float64 and seen.is_float()
 
 
 def _rules(table: Table) -> dict[str, dict[str, Callable[[pl.Expr], pl.Expr]]]:
@@ -134,9 +138,19 @@ def _rules(table: Table) -> dict[str, dict[str, Callable[[pl.Expr], pl.Expr]]]:
             "eligible": {
                 f"ascending actions from 0 to {COUNT - 1}": lambda c: (
                     (c.list.len() > 0)
-                    & c.list.eval(pl.element().is_between(0, COUNT - 1)).list.all()
+                    & c.list.eval(
+                        pl.element().is_between(0, COUNT - 1).fill_null(value=False)
+                    ).list.all()
                     & (c.list.diff().list.min().fill_null(1) > 0)
                 )
+            },
+            "probabilities": {
+                "one for each of eligible": lambda c: (
+                    c.list.len() == pl.col("eligible").list.len()
+                ),
+                "finite numbers of 0 or more": lambda c: c.list.eval(
+                    (pl.element().is_finite() & (pl.element() >= 0)).fill_null(value=False)
+                ).list.all(),
             },
             "arm": {"explore, exploit or control": lambda c: c.is_in(_ARMS)},
         }
@@ -249,43 +263,65 @@ def _with_parents(attempts: pl.DataFrame, settled: pl.DataFrame) -> pl.DataFrame
     ).select("reference", "observed_at", *UNITS)
 
 
-def logged(read: Reader, start: datetime, end: datetime, *, known_at: datetime) -> Log:
-    """Decisions of [start, end) that another system took, with outcomes known at `known_at`.
+def logged(read: Reader, start: datetime, end: datetime) -> Log:
+    """Decisions that another system took in [start, end), and outcomes recorded in [start, end).
+
+    Each is read by its own time, so spans that follow one another bring every row once, and an
+    outcome comes with the span in which it became known: also that of an earlier decision, with
+    its attempt, up to LOOKBACK before `start`. Attempts without either are left out.
 
     Where the number behind a draw was not kept, `uniform` is the middle of the interval that
     gives the logged action, so replaying the row gives it again.
 
     Raises:
-        DataError: see `checked`; or a decision without an attempt, an outcome before its decision,
-            a propensity that is not the probability of the action, probabilities that do not sum
-            to one over the eligible actions, an action that is not among them.
+        DataError: see `checked`; or a decision without an attempt, or before it; an outcome
+            before its decision; a propensity that is not the probability of the action;
+            probabilities that do not sum to one; an action that is not eligible.
     """
-    attempts = checked(read("attempts", start, end), "attempts")
-    raw = checked(read("decisions", start, end), "decisions").sort("decided_at", "reference")
-    _check_known(raw, attempts)
+    earliest = start - LOOKBACK
+    attempts = checked(read("attempts", earliest, end), "attempts")
+    known = checked(read("outcomes", earliest, end), "outcomes")
+    seen = checked(read("decisions", earliest, end), "decisions").with_row_index("row")
+    raw = seen.filter(pl.col("decided_at") >= start)
+    _check_attempts(raw, attempts)
     decisions = _as_logged(raw)
-    _check_decisions(decisions, raw, known_at)
-    outcomes = checked(read("outcomes", start, known_at), "outcomes").join(
-        raw.select("reference", "decided_at"), on="reference", validate="1:1"
+    _check_decisions(decisions, raw, end)
+    outcomes = known.join(seen.select("reference", "decided_at"), on="reference", validate="1:1")
+    _check_order(outcomes, "outcomes", after="decided_at", of="its decision", column="observed_at")
+    outcomes = outcomes.filter(pl.col("observed_at") >= start).drop("decided_at")
+    named = pl.concat([raw["reference"], outcomes["reference"]]).unique()
+    arrivals = _with_parents(
+        attempts.filter(pl.col("reference").is_in(named.implode())), pl.DataFrame()
     )
-    early = outcomes.filter(pl.col("observed_at") < pl.col("decided_at"))
-    if early.height:
-        row = early.row(0, named=True)
-        raise DataError(
-            f"outcomes: reference {row['reference']!r}, column observed_at: saw"
-            f" {row['observed_at']}, wanted no earlier than its decision at {row['decided_at']}"
-            f" ({early.height} such rows)"
-        )
-    arrivals = _with_parents(attempts, pl.DataFrame())
-    return Log(arrivals=arrivals, decisions=decisions, outcomes=outcomes.drop("decided_at"))
+    return Log(
+        arrivals=arrivals.sort("observed_at", "reference"),
+        decisions=decisions.sort("decided_at", "reference"),
+        outcomes=outcomes,
+    )
 
 
-def _check_known(raw: pl.DataFrame, attempts: pl.DataFrame) -> None:
-    orphans = raw.join(attempts, on="reference", how="anti")
+def _check_attempts(raw: pl.DataFrame, attempts: pl.DataFrame) -> None:
+    times = attempts.select("reference", "observed_at")
+    joined = raw.join(times, on="reference", how="left", maintain_order="left")
+    orphans = joined.filter(pl.col("observed_at").is_null())
     if orphans.height:
         raise DataError(
-            f"decisions: reference {orphans['reference'][0]!r} is not among the attempts"
-            f" ({orphans.height} such rows)"
+            f"decisions: row {orphans['row'][0]} (reference {orphans['reference'][0]!r}) is not"
+            f" among the attempts of the last {LOOKBACK.days} days ({orphans.height} such rows)"
+        )
+    _check_order(joined, "decisions", after="observed_at", of="its attempt", column="decided_at")
+
+
+def _check_order(frame: pl.DataFrame, table: Table, *, column: str, after: str, of: str) -> None:
+    """Raises DataError at the first row whose time in `column` lies before that in `after`."""
+    early = frame.filter(pl.col(column) < pl.col(after))
+    if early.height:
+        row = early.row(0, named=True)
+        place = f"row {row['row']} " if "row" in row else ""
+        raise DataError(
+            f"{table}: {place}(reference {row['reference']!r}), column {column}: saw"
+            f" {row[column]}, wanted no earlier than {of} at {row[after]}"
+            f" ({early.height} such rows)"
         )
 
 
@@ -295,18 +331,17 @@ def _check_decisions(decisions: pl.DataFrame, raw: pl.DataFrame, now: datetime) 
     problems = decision_problems(form, now=now)
     broken = problems.is_not_null().arg_true()
     if len(broken):
-        row = int(broken[0])
+        first = int(broken[0])
         raise DataError(
-            f"decisions: row {row} (reference {raw['reference'][row]!r}): {problems[row]}"
-            f" ({len(broken)} such rows)"
+            f"decisions: row {raw['row'][first]} (reference {raw['reference'][first]!r}):"
+            f" {problems[first]} ({len(broken)} such rows)"
         )
 
 
 def _as_logged(raw: pl.DataFrame) -> pl.DataFrame:
     """`raw` in the form of frames.DECISIONS, `reference` in place of the ids."""
     place = (
-        raw.with_row_index("row")
-        .select("row", "eligible", "probabilities", "action")
+        raw.select("row", "eligible", "probabilities", "action")
         .explode("eligible", "probabilities")
         .group_by("row", maintain_order=True)
         .agg(
@@ -320,6 +355,7 @@ def _as_logged(raw: pl.DataFrame) -> pl.DataFrame:
         number.alias("action"),
         nominal,
         place["below"],
+        pl.col("eligible").cast(DECISIONS["eligible"]),
         slot=pl.lit(0, pl.Int16()),
         parent_id=pl.lit(None, pl.Int64()),
         generation=pl.lit(0, pl.Int32()),
@@ -335,3 +371,12 @@ def _as_logged(raw: pl.DataFrame) -> pl.DataFrame:
 def with_transactions(domain: Domain, read: Reader) -> Domain:
     """The payments domain over an organisation's own tables instead of the simulator."""
     return replace(domain, world=TransactionsWorld(read))
+
+
+def with_log(domain: Domain, read: Reader) -> Domain:
+    """The payments domain over decisions that the organisation's own system took.
+
+    Nothing is decided here. Generation 0 stands for that system: its rows are logged under it,
+    while its policy, the champion that candidates are first compared with, is the uniform one.
+    """
+    return replace(domain, world=None, logged=partial(logged, read))

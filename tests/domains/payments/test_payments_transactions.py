@@ -83,6 +83,18 @@ def at(row: int, column: str, value: object) -> Alter:
     )
 
 
+def listed(column: str, value: list[int | None] | list[float] | None) -> Alter:
+    """Row 2's list in `column` is `value`; the column's own type, but for wide integers."""
+    wide = pl.List(pl.Int64() if column == "eligible" else pl.Float64())
+    here = pl.int_range(pl.len()) == 2
+    return lambda frame: frame.with_columns(
+        pl.when(here)
+        .then(pl.lit(pl.Series([value], dtype=wide)).first())
+        .otherwise(pl.col(column).cast(wide))
+        .alias(column)
+    )
+
+
 def with_(*columns: pl.Expr, **named: pl.Expr) -> Alter:
     return lambda frame: frame.with_columns(*columns, **named)
 
@@ -117,6 +129,33 @@ def with_row_twice(row: int) -> Alter:
         ("outcomes", at(2, "reward", 0.5), ["row 2", "column reward", "0 or 1"]),
         ("decisions", at(2, "action", 24), ["row 2", "column action", "24"]),
         ("decisions", at(2, "arm", "other"), ["row 2", "column arm"]),
+        ("decisions", listed("eligible", [0, None]), ["row 2", "column eligible", "[0,null]"]),
+        ("decisions", listed("eligible", [0, 70_000]), ["row 2", "column eligible", "70000"]),
+        ("decisions", listed("eligible", [1, 0]), ["row 2", "column eligible", "ascending"]),
+        ("decisions", listed("eligible", [0, 0]), ["row 2", "column eligible", "ascending"]),
+        ("decisions", listed("eligible", []), ["row 2", "column eligible"]),
+        ("decisions", listed("eligible", None), ["row 2", "column eligible", "a value"]),
+        ("decisions", with_(eligible=pl.col("probabilities")), ["eligible is List(Float64)"]),
+        ("decisions", with_(eligible=pl.col("action")), ["eligible is Int64"]),
+        (
+            "decisions",
+            listed("probabilities", [1.0] * 25),
+            ["row 2", "column probabilities", "one for each of eligible"],
+        ),
+        ("decisions", listed("probabilities", None), ["row 2", "probabilities", "a value"]),
+        *(
+            (
+                "decisions",
+                lambda frame, strange=strange: frame.with_columns(
+                    pl.when(pl.int_range(pl.len()) == 2)
+                    .then(pl.lit(strange, pl.Float64()).repeat_by(pl.col("eligible").list.len()))
+                    .otherwise("probabilities")
+                    .alias("probabilities")
+                ),
+                ["row 2", "column probabilities", "finite numbers of 0 or more"],
+            )
+            for strange in (float("nan"), float("inf"), -0.1, None)
+        ),
     ],
 )  # fmt: skip
 def test_a_table_that_breaks_a_rule_is_refused_by_row_and_column(
@@ -134,7 +173,7 @@ def test_a_table_that_breaks_a_rule_is_refused_by_row_and_column(
 @pytest.mark.parametrize(
     ("alter", "words"),
     [
-        (at(6, "propensity", 0.9999), "propensity is not the probability of the action"),
+        (at(6, "propensity", 0.9999), "row 6 .*propensity is not the probability of the action"),
         (at(6, "propensity", 0.0), "propensity is not above 0"),
         (
             with_(pl.col("probabilities") * 1.01),
@@ -155,18 +194,29 @@ def test_a_log_that_breaks_a_rule_is_refused(alter: Alter, words: str) -> None:
     read = reader(decisions=alter(decisions()))
 
     with pytest.raises(DataError, match=words):
-        logged(read, START, START + DAY, known_at=START + 2 * DAY)
+        logged(read, START, START + DAY)
+
+
+def test_a_decision_before_its_attempt_is_refused_by_row() -> None:
+    early = decisions().with_columns(
+        pl.when(pl.int_range(pl.len()) == 6)
+        .then(pl.col("decided_at") - timedelta(hours=1))
+        .otherwise("decided_at")
+    )
+
+    with pytest.raises(DataError, match=r"row 6 .*column decided_at: .*its attempt at"):
+        logged(reader(decisions=early), START, START + DAY)
 
 
 def test_an_outcome_before_its_decision_is_refused() -> None:
     early = outcomes().with_columns(pl.col("observed_at") - timedelta(hours=1))
 
     with pytest.raises(DataError, match="no earlier than its decision"):
-        logged(reader(outcomes=early), START, START + DAY, known_at=START + 2 * DAY)
+        logged(reader(outcomes=early), START, START + DAY)
 
 
 def test_a_sound_log_keeps_its_actions_and_redraws_them() -> None:
-    log = logged(reader(), START, START + DAY, known_at=START + 2 * DAY)
+    log = logged(reader(), START, START + DAY)
 
     sound = decisions().sort("decided_at")
     assert log.decisions["action"].list.first().cast(pl.Int64).equals(sound["action"])
