@@ -1,12 +1,12 @@
 """Leases with fencing tokens: who works on what, and who no longer does."""
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from decisions.errors import LeaseLost
+from decisions.errors import LeaseLost, StoreError
 from decisions.store.database import Database, execute
 
 
@@ -48,12 +48,19 @@ def release(db: Database, lease: Lease) -> None:
 
 @contextmanager
 def leased(db: Database, name: str, *, holder: str, seconds: float) -> Generator[Lease]:
-    """`acquire`, and `release` at the end of the block."""
+    """`acquire`, and `release` at the end of the block.
+
+    An exception that ends the block is passed on also where the release fails (a database that
+    went away): the lease expires by itself.
+    """
     lease = acquire(db, name, holder=holder, seconds=seconds)
     try:
         yield lease
-    finally:
-        release(db, lease)
+    except BaseException:
+        with suppress(StoreError):
+            release(db, lease)
+        raise
+    release(db, lease)
 
 
 def check(connection: Connection, lease: Lease | None) -> None:

@@ -56,6 +56,27 @@ def test_a_stale_lease_stops_an_append(database: Database) -> None:
     assert append(database, "payments", "unit", "a", units(1), now=NOW, lease=fresh).written == 1
 
 
+def test_a_release_that_fails_does_not_hide_why_the_work_ended(database: Database) -> None:
+    def work(cause: Exception | None) -> None:
+        with (
+            leases.leased(database, "x", holder="one", seconds=60),
+            database.transaction("owner") as connection,
+        ):
+            connection.exec_driver_sql("alter table lease rename to lost")
+            if cause is not None:
+                connection.commit()
+                raise cause
+
+    with pytest.raises(ValueError, match="the cause") as ended:
+        work(ValueError("the cause"))
+    with database.transaction("owner") as connection:
+        connection.exec_driver_sql("alter table lost rename to lease")
+    with pytest.raises(StoreError):
+        work(None)
+
+    assert ended.value.__context__ is None
+
+
 def test_a_server_that_restarts_keeps_what_it_confirmed(postgres_folder: Path) -> None:
     with running_postgres(postgres_folder / "restarted") as url:
         db = Database(create_database(url, "decisions"))
