@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from decisions.errors import DecisionsError
 from decisions.settings import required_database_url, settings
@@ -29,19 +30,32 @@ def _database() -> Database:
     return Database(required_database_url(settings()))
 
 
+def _alarm(what: str, text: str) -> None:
+    """Prints `what` in red, then `text` as it is: stored text is no markup."""
+    STDERR.print(Text.assemble((what, "red"), text), highlight=False)
+
+
+def _say(text: str) -> None:
+    OUT.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 @contextmanager
 def _named_failures() -> Generator[None]:
     """Ends the command with status 2 and the error's own words: nothing was decided."""
     try:
         yield
     except DecisionsError as error:
-        STDERR.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
+        _alarm(type(error).__name__, f": {error}")
         raise typer.Exit(2) from error
 
 
 @contextmanager
 def _shown(label: str) -> Generator[audit.Progress]:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=STDERR, transient=True) as progress:
         task = progress.add_task(label, total=None)
         yield lambda seal: progress.update(task, description=_described(label, seal))
@@ -53,14 +67,10 @@ def _described(label: str, seal: Seal) -> str:
 
 def _conclude(found: audit.Audit) -> None:
     if found.broken is not None:
-        STDERR.print(f"[red]BROKEN[/] at {found.broken}", highlight=False)
+        _alarm("BROKEN", f" at {found.broken}")
         raise typer.Exit(1)
     head = found.head
-    OUT.print(
-        f"intact: {head.number} seals over {found.rows} rows; head {head.digest.hex()}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    _say(f"intact: {head.number} seals over {found.rows} rows; head {head.digest.hex()}")
 
 
 @app.command()
@@ -85,7 +95,7 @@ def export(folder: Annotated[Path, typer.Argument(help="A new or empty folder.")
     """
     with _named_failures(), _shown("exporting") as progress:
         head = audit.export(_database(), folder, progress=progress)
-    OUT.print(f"{head.number} seals exported to {folder}", highlight=False, soft_wrap=True)
+    _say(f"{head.number} seals exported to {folder}")
 
 
 @app.command()
@@ -112,4 +122,4 @@ def anchor(
     """
     with _named_failures():
         head = audit.write_anchor(_database(), file, now=datetime.now(UTC))
-    OUT.print(f"seal {head.number} anchored in {file}", highlight=False, soft_wrap=True)
+    _say(f"seal {head.number} anchored in {file}")

@@ -118,7 +118,8 @@ def write_anchor(db: Database, file: Path, *, now: datetime) -> Head:
     """Writes the head of the chain to `file`; keep it where the database's owner cannot reach.
 
     Raises:
-        DataError: the chain no longer contains the head that the file already names.
+        DataError: the chain no longer contains the head that the file already names; or the file
+            cannot be written.
     """
     with db.reading() as connection:
         head = chain_head(connection)
@@ -133,8 +134,11 @@ def write_anchor(db: Database, file: Path, *, now: datetime) -> Head:
                 )
     value = {"seal": head.number, "digest": head.digest.hex(), "anchored_at": now.isoformat()}
     scratch = file.with_suffix(f"{file.suffix}.tmp")
-    scratch.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    scratch.replace(file)
+    try:
+        scratch.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        scratch.replace(file)
+    except OSError as error:
+        raise DataError(f"{file} cannot be written: {error}") from error
     return head
 
 

@@ -3,12 +3,15 @@
 
 import json
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 
 import polars as pl
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+from decisions.cli import audit as audit_commands
 from decisions.cli.audit import app
 from decisions.errors import DataError, StoreError
 from decisions.store import artifacts, audit, generations
@@ -234,3 +237,29 @@ def test_the_commands_say_what_they_found(
     down = run.invoke(app, ["verify"])
     assert (down.exit_code, "127.0.0.1:1/x cannot be" in down.output) == (2, True)
     assert "secret" not in down.output
+
+
+def test_stored_text_is_shown_as_it_is(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = StringIO()
+    monkeypatch.setattr(
+        audit_commands, "STDERR", Console(file=shown, force_terminal=True, width=400)
+    )
+    monkeypatch.setenv("DECISIONS_DATABASE_URL", database.url)
+    append(database, "payments", "unit", "[/x]", units(3), now=NOW)
+    run = CliRunner()
+
+    assert run.invoke(app, ["verify"]).exit_code == 0
+    assert run.invoke(app, ["anchor", str(tmp_path / "[/x]")]).exit_code == 2
+    (tmp_path / "[").mkdir()
+    assert run.invoke(app, ["anchor", str(tmp_path / "[/x]")]).output.endswith("/[/x]\n")
+    tamper(database, f"delete from unit where unit_id = {UNITS[1]}")
+    broken = run.invoke(app, ["verify"])
+    missing = run.invoke(app, ["verify", "--anchor", str(tmp_path / "[/y]")])
+
+    assert (broken.exit_code, missing.exit_code) == (1, 2)
+    assert "BROKEN" in shown.getvalue()
+    assert "(unit '[/x]')" in shown.getvalue()
+    assert "[/x] cannot be written" in shown.getvalue()
+    assert "[/y] is no anchor" in shown.getvalue()
