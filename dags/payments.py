@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 
 
 def payments() -> "Domain":
-    """Payments over your own transactions where they are configured, else simulated ones."""
+    """Payments over your own transactions where they are configured, else simulated ones.
+
+    With a table `decisions` your own system decides, and the log is learned from; without one,
+    decisions are taken here.
+    """
     from decisions.domains.payments import DOMAIN
     from decisions.settings import settings
 
@@ -38,7 +42,9 @@ def payments() -> "Domain":
         return DOMAIN
     from decisions.domains.payments.transactions import (
         TIME_COLUMN,
+        has_table,
         parquet_reader,
+        with_log,
         with_transactions,
     )
 
@@ -47,12 +53,13 @@ def payments() -> "Domain":
 
         from decisions.store.own_tables import OwnTables
 
-        return with_transactions(
-            DOMAIN, OwnTables(database(), source.removeprefix("sql:"), {**TIME_COLUMN})
-        )
+        tables = OwnTables(database(), source.removeprefix("sql:"), {**TIME_COLUMN})
+        return (with_log if tables.has("decisions") else with_transactions)(DOMAIN, tables)
     from pathlib import Path
 
-    return with_transactions(DOMAIN, parquet_reader(Path(source)))
+    folder = Path(source)
+    chosen = with_log if has_table(folder, "decisions") else with_transactions
+    return chosen(DOMAIN, parquet_reader(folder))
 
 
 NOTES = __doc__ or ""

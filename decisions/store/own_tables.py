@@ -44,6 +44,17 @@ class OwnTables:
             bound = cursor.mogrify(cast("Any", statement), {"start": start, "end": end})
             return copy_format.fetch(raw(connection), bound.encode())
 
+    def has(self, table: str) -> bool:
+        """Whether the schema holds such a table or view, readable or not."""
+        statement = (
+            "select exists (select from pg_catalog.pg_class c"
+            " join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
+            " where n.nspname = %s and c.relname = %s and c.relkind in ('r', 'p', 'v', 'm', 'f'))"
+        )
+        with self.db.reading() as connection:
+            found = raw(connection).execute(statement, [self.schema, table]).fetchone()
+        return found == (True,)
+
     def _require(self, connection: Connection, table: str) -> None:
         """Raises DataError unless the table is there with its time column, which has a zone."""
         found = (

@@ -102,9 +102,12 @@ def test_only_the_span_asked_for_is_read(shop: OwnTables) -> None:
 def test_a_table_that_is_missing_hidden_or_without_zone_is_a_named_error(
     database: Database, shop: OwnTables
 ) -> None:
+    assert shop.has("attempts")
+    assert not shop.has("decisions")
     with pytest.raises(DataError, match=r"no table .*decisions with a column decided_at"):
         shop("decisions", START, START + DAY)
     admin(database.url, "revoke select on all tables in schema {} from decisions_reader")
+    assert shop.has("attempts")  # hidden is not absent
     with pytest.raises(DataError, match="grant usage"):
         shop("attempts", START, START + DAY)
     admin(database.url, "grant select on all tables in schema {} to decisions_reader")

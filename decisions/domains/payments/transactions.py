@@ -60,12 +60,17 @@ class Reader(Protocol):
         ...
 
 
+def has_table(folder: Path, table: Table) -> bool:
+    """Whether `parquet_reader` would find the table in `folder`."""
+    return (folder / f"{table}.parquet").exists() or (folder / table).is_dir()
+
+
 def parquet_reader(folder: Path) -> Reader:
     """Reads `attempts.parquet`, or all Parquet files in `attempts/`; likewise the other tables."""
 
     def read(table: Table, start: datetime, end: datetime) -> pl.DataFrame:
         file, many = folder / f"{table}.parquet", folder / table
-        if not (file.exists() or many.is_dir()):
+        if not has_table(folder, table):
             raise DataError(f"{folder} has neither {file.name} nor a folder {table}/ of Parquet")
         scanned = pl.scan_parquet(file if file.exists() else many / "*.parquet")
         time = TIME_COLUMN[table]

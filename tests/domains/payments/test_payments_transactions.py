@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from decisions.domains.payments.transactions import (
     Reader,
     Table,
     checked,
+    has_table,
     logged,
     parquet_reader,
+    with_log,
     with_transactions,
 )
 from decisions.errors import DataError
@@ -290,6 +293,40 @@ def test_outcomes_settle_only_decisions_that_came_before_them(
         assert (settled, reasons) == (N, [])
     else:
         assert (settled, reasons) == (0, ["outcome lies before its decision"] * N)
+
+
+def test_own_decisions_are_ingested_with_outcomes_that_come_a_day_later(
+    database: Database,
+) -> None:
+    last = pl.int_range(pl.len()) == pl.len() - 1
+    late = pl.int_range(pl.len()) % 2 == 0
+    tables = spans(
+        decisions=decisions().with_columns(  # the last attempt is decided on the next day
+            pl.when(last).then(pl.col("decided_at") + DAY).otherwise("decided_at")
+        ),
+        outcomes=outcomes().with_columns(
+            pl.when(late | last).then(pl.col("observed_at") + DAY).otherwise("observed_at")
+        ),
+    )
+    small = replace(with_log(DOMAIN, tables), maturity=timedelta(0), holdout=DAY, window=DAY)
+    cutoff = START + 2 * DAY
+
+    flow.prepare(database, small, cutoff=cutoff, seed=1, holder="test")
+    flow.prepare(database, small, cutoff=cutoff, seed=1, holder="again")
+
+    seen = flow.history(database, small, since=START, until=cutoff, as_of=cutoff)
+    wanted = {row["reference"]: row["reward"] for row in outcomes().iter_rows(named=True)}
+    assert dict(seen.select("reference", "reward").iter_rows()) == wanted
+    own = decisions().sort("reference")
+    assert seen.sort("reference")["propensity"].equals(own["propensity"])
+    with database.reading() as connection:
+        assert not connection.exec_driver_sql("select reason from quarantine").all()
+
+
+def test_a_folder_says_which_tables_it_has(tmp_path: Path) -> None:
+    assert not has_table(tmp_path, "decisions")
+    (tmp_path / "decisions").mkdir()
+    assert has_table(tmp_path, "decisions")
 
 
 def test_a_retry_finds_its_parent_among_the_settled() -> None:
