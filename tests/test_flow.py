@@ -1,20 +1,22 @@
 """The spine runs a whole domain's life, and a second run of any step changes nothing."""
 
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
-from integration.coins import COINS, CoinWorld, Table, with_world
 
 from decisions import flow
-from decisions.domain import Domain
+from decisions.domain import Domain, Log
 from decisions.errors import ConflictingRecord, DataError, LeaseLost
 from decisions.replay import explain, replay
 from decisions.store import audit, decision_log, generations, leases
 from decisions.store.database import Database
+from tests.integration.coins import COINS, CoinWorld, Table, with_world
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
+END_OF_TIME = datetime(9000, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 TABLES = [
     "seal",
@@ -479,3 +481,127 @@ def test_a_decision_given_twice_with_other_content_is_refused(database: Database
         )
 
     assert (again.written, again.present) == (0, 1)
+
+
+def logged_coins(late: dict[datetime, datetime] | None = None) -> Domain:
+    """Coins that others toss: the baseline's decisions, an outcome a minute later."""
+
+    def logged(start: datetime, end: datetime) -> Log:
+        world = CoinWorld(per_day=40)
+        nothing = pl.DataFrame(schema={"reward": pl.Float64(), "parent_id": pl.Int64()})
+        arrivals = world.arrivals(
+            start,
+            end,
+            nothing.with_columns(
+                **{name: pl.lit(None) for name in ("reference", "colour", "weight", "decision_id")}
+            ),
+        )
+        units = arrivals.select(
+            pl.int_range(pl.len()).cast(pl.Int64).alias("unit_id"),
+            "reference",
+            "observed_at",
+            payload=pl.struct(list(COINS.units)).struct.json_encode(),
+        )
+        made = flow.decisions_for(COINS, COINS.baseline, units, seed=1, generation=0, now=end)
+        made = made.with_columns(
+            decided_at=units["observed_at"] + timedelta(seconds=1), reference=units["reference"]
+        )
+        columns = units.with_columns(arrivals["colour"])
+        known = world.outcomes(
+            made.join(columns.select("unit_id", "colour"), on="unit_id"), END_OF_TIME
+        )
+        return Log(
+            arrivals=arrivals,
+            decisions=made.drop("unit_id", "decision_id"),
+            outcomes=known.with_columns(reference=units["reference"]).drop("decision_id"),
+        )
+
+    return replace(COINS, world=None, logged=logged)
+
+
+@pytest.mark.parametrize("killed_after", [0, 1, 2])
+def test_an_ingest_killed_after_any_write_is_completed_by_the_next(
+    database: Database, monkeypatch: pytest.MonkeyPatch, killed_after: int
+) -> None:
+    domain, append = logged_coins(), decision_log.append
+    done: list[str] = []
+
+    def killed(*arguments: object, **named: object) -> object:
+        if len(done) == killed_after:
+            raise KeyboardInterrupt
+        done.append("write")
+        return append(*arguments, **named)  # type: ignore[arg-type]
+
+    cutoff = START + 9 * DAY
+    monkeypatch.setattr(decision_log, "append", killed)
+    with pytest.raises(KeyboardInterrupt):
+        flow.prepare(database, domain, cutoff=cutoff, seed=1, holder="task")
+    monkeypatch.undo()
+    flow.prepare(database, domain, cutoff=cutoff, seed=1, holder="task")
+    whole = counts(database)
+    asked: list[datetime] = []
+
+    def logged(start: datetime, end: datetime) -> Log:
+        asked.append(start)
+        assert domain.logged is not None
+        return domain.logged(start, end)
+
+    again = replace(domain, logged=logged)
+    flow.prepare(database, again, cutoff=cutoff, seed=1, holder="task")
+
+    days = (whole["unit"] - done.count("")) // 40
+    assert days == 4  # the window, the holdout, and what the maturity of an hour cuts
+    assert whole["unit"] == whole["decision"] == whole["outcome"] == days * 40
+    assert counts(database) == whole
+    assert asked == [cutoff - 2 * DAY - DAY, cutoff - 2 * DAY, cutoff - DAY][-len(asked) :]
+
+
+def test_outcomes_of_others_that_become_known_later_are_ingested_later(
+    database: Database,
+) -> None:
+    def slow(start: datetime, end: datetime) -> Log:
+        assert domain.logged is not None
+        log = domain.logged(start, end)
+        return replace(log, outcomes=log.outcomes.with_columns(pl.col("observed_at") + DAY))
+
+    domain = logged_coins()
+    late = replace(domain, logged=slow)
+    flow.prepare(database, late, cutoff=START + 9 * DAY, seed=1, holder="task")
+    first = counts(database)
+    flow.prepare(database, late, cutoff=START + 10 * DAY, seed=1, holder="task")
+    second = counts(database)
+
+    assert first["quarantine"] == second["quarantine"] == 0
+    assert first["outcome"] == first["decision"] - 40
+    assert second["outcome"] == second["decision"] - 40
+    assert second["decision"] == first["decision"] + 40
+
+
+@dataclass(frozen=True)
+class _Belated(CoinWorld):
+    """Coins whose last unit of a day is written only after midnight, and whose weights change."""
+
+    written: bool = False
+
+    def arrivals(self, start: datetime, end: datetime, settled: pl.DataFrame) -> pl.DataFrame:
+        found = super().arrivals(start, end, settled)
+        if self.written:
+            return found.with_columns(weight=pl.col("weight") * 2)
+        return found.filter(~pl.col("reference").str.ends_with(f"-{self.per_day - 1}"))
+
+
+def test_units_that_their_source_wrote_after_midnight_arrive_with_the_next_run(
+    database: Database,
+) -> None:
+    early, later = (with_world(_Belated(per_day=20, written=each)) for each in (False, True))
+    flow.begin(database, early, now=START, seed=11)
+
+    first = flow.catch_up(database, early, until=START + DAY, holder="test")
+    second = flow.catch_up(database, later, until=START + 2 * DAY, holder="test")
+    third = flow.catch_up(database, later, until=START + 2 * DAY, holder="test")
+
+    seen = flow.history(database, COINS, since=START, until=START + 3 * DAY, as_of=START + 3 * DAY)
+    belated = seen.filter(pl.col("reference").str.ends_with("-19")).sort("observed_at")
+    assert (first, second, third) == (19, 21, 0)
+    assert belated["observed_at"].dt.day().to_list() == [1, 2]
+    assert belated["decided_at"].to_list() == [START + 2 * DAY] * 2

@@ -4,7 +4,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-from bandits.logs import uniform_logs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +12,10 @@ from decisions.bandits.exploration import fast_cb, inverse_gap_weighting, unifor
 from decisions.bandits.linear import fit_ridge
 from decisions.bandits.oracles import ConstantOracle, fit_lightgbm
 from decisions.bandits.training_set import TrainingSet
+from decisions.diagnostics import churn
 from decisions.errors import DataError
+from decisions.policy import normalised_entropy
+from tests.bandits.logs import uniform_logs
 
 
 def test_the_power_schedules_defaults_are_vowpal_wabbits() -> None:
@@ -85,9 +87,16 @@ def test_the_excess_error_has_a_floor_and_an_inflation() -> None:
 def test_normalised_entropy_is_one_for_uniform_and_ignores_rows_without_a_choice() -> None:
     mask = np.array([[True, True, True], [True, False, False]])
 
-    assert gamma.normalised_entropy(uniform(mask), mask) == pytest.approx(1)
+    assert normalised_entropy(uniform(mask), mask) == pytest.approx(1)
     certain = np.array([[1.0, 0, 0], [1, 0, 0]])
-    assert gamma.normalised_entropy(certain, mask) == 0
+    assert normalised_entropy(certain, mask) == 0
+
+
+def test_normalised_entropy_without_any_choice_is_one_wherever_it_is_read() -> None:
+    alone = np.array([[True, False]])
+
+    assert normalised_entropy(alone.astype(np.float64), alone) == 1
+    assert churn.normalised_entropy is normalised_entropy
 
 
 @given(minimum=st.floats(0.1, 0.99))
@@ -97,7 +106,7 @@ def test_the_constrained_gamma_keeps_the_entropy_and_is_the_largest(minimum: flo
         found = gamma.largest_with_entropy(logs.success, logs.eligible, minimum=minimum, rule=rule)
 
         at, beyond = (
-            gamma.normalised_entropy(rule(logs.success, logs.eligible, gamma=value), logs.eligible)
+            normalised_entropy(rule(logs.success, logs.eligible, gamma=value), logs.eligible)
             for value in (found, found * 1.001 + 1e-6)
         )
         assert at >= minimum > beyond

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from bandits.logs import FLAGS, Logs, uniform_logs
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from decisions.bandits.exploration import best_action
@@ -35,6 +34,7 @@ from decisions.bandits.training_set import (
 )
 from decisions.errors import DataError
 from decisions.policy import FloatArray, pick
+from tests.bandits.logs import FLAGS, Logs, uniform_logs
 
 SQUARED = LightGBMConfig(loss="squared")
 FITS: dict[str, Callable[..., object]] = {
@@ -91,7 +91,7 @@ def test_the_same_seed_gives_the_same_bits(name: str, logs: Logs) -> None:
 def test_the_number_of_threads_changes_no_bit() -> None:
     code = (
         "import numpy as np, hashlib; from functools import partial\n"
-        "from bandits.logs import uniform_logs; from bandits.test_oracles import FITS\n"
+        "from tests.bandits.logs import uniform_logs; from tests.bandits.test_oracles import FITS\n"
         "logs = uniform_logs(1500); digest = hashlib.sha256()\n"
         "for fit in FITS.values():\n"
         "    oracle = fit(logs.data, np.random.default_rng(5), features=logs.features)\n"
@@ -105,7 +105,7 @@ def test_the_number_of_threads_changes_no_bit() -> None:
             capture_output=True,
             text=True,
             check=True,
-            env={"OMP_NUM_THREADS": n, "OPENBLAS_NUM_THREADS": n, "PYTHONPATH": ".:tests"},
+            env={"OMP_NUM_THREADS": n, "OPENBLAS_NUM_THREADS": n, "PYTHONPATH": "."},
         ).stdout
         for n in ("1", "3")
     }
@@ -220,6 +220,18 @@ def test_trees_grown_on_a_predecessor_keep_what_it_knew(logs: Logs) -> None:
         return float(((scores - logs.success)[logs.eligible] ** 2).mean())
 
     assert error(grown) < error(alone)
+
+
+def test_a_window_of_one_class_forgets_no_predecessor(logs: Logs) -> None:
+    first = fit_lightgbm(logs.data, np.random.default_rng(0), features=logs.features)
+    assert isinstance(first, LightGBMOracle)
+    successes = logs.data.take(np.flatnonzero(logs.data.reward == 1))
+
+    for window in (successes, logs.data.take(np.arange(0))):
+        kept = fit_lightgbm(
+            window, np.random.default_rng(1), features=logs.features, predecessor=first
+        )
+        assert kept is first
 
 
 def test_an_ensemble_predicts_its_members_mean(logs: Logs) -> None:

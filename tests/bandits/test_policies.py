@@ -6,7 +6,6 @@ from functools import partial
 import numpy as np
 import polars as pl
 import pytest
-from bandits.logs import Logs, uniform_logs
 
 from decisions.bandits import policies
 from decisions.bandits.exploration import best_action
@@ -15,6 +14,7 @@ from decisions.bandits.policies import BanditPolicy
 from decisions.errors import DataError, NoEligibleAction
 from decisions.policy import choose, pick
 from decisions.seeds import RowKeys
+from tests.bandits.logs import Logs, uniform_logs
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bandits.logs import Logs, uniform_logs
 
 from decisions.bandits import policies, serialisation
 from decisions.bandits.histogram import HistogramOracle, fit_histogram
@@ -25,6 +24,7 @@ from decisions.bandits.oracles import (
 from decisions.bandits.trees import verify_trees
 from decisions.errors import ArtifactAltered, DataError
 from decisions.seeds import RowKeys
+from tests.bandits.logs import Logs, uniform_logs
 
 FITS = (
     partial(fit_lightgbm, config=LightGBMConfig(trees=20, negative=2.0)),
@@ -80,13 +80,13 @@ def test_another_process_with_other_threads_gets_the_same_bits(
         (tmp_path / name).write_bytes(data)
     code = (
         "import sys, hashlib; from pathlib import Path\n"
-        "from bandits.logs import uniform_logs; from bandits.test_serialisation import _bits\n"
+        "from tests.bandits.logs import uniform_logs; from tests.bandits.test_serialisation import _bits\n"
         "from decisions.bandits import serialisation\n"
         "files = {p.name: p.read_bytes() for p in Path(sys.argv[1]).iterdir()}\n"
         "bits = _bits(serialisation.load(files), uniform_logs(2000))\n"
         "print(hashlib.sha256(bits).hexdigest())"
     )
-    threads = {"OMP_NUM_THREADS": "3", "POLARS_MAX_THREADS": "3", "PYTHONPATH": ".:tests"}
+    threads = {"OMP_NUM_THREADS": "3", "POLARS_MAX_THREADS": "3", "PYTHONPATH": "."}
 
     child = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)],

@@ -3,11 +3,10 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-from dags.conftest import Run
-from integration.coins import COINS
-
 from decisions.store import generations
 from decisions.store.database import Database
+from tests.dags.conftest import Run
+from tests.integration.coins import COINS
 
 GENERATION = {
     "plan": ["train"],

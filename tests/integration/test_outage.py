@@ -13,7 +13,7 @@ from decisions.frames import month_bounds
 from decisions.stack.postgres import create_database, running_postgres
 from decisions.store import audit, decision_log
 from decisions.store.database import Database, migrate
-from integration.coins import COINS
+from tests.integration.coins import COINS
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 END = START + timedelta(days=1)

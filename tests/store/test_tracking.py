@@ -14,7 +14,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from integration.coins import COINS
 
 from decisions import flow
 from decisions.errors import StoreError
@@ -24,6 +23,7 @@ from decisions.stack.ports import choose
 from decisions.store import artifacts
 from decisions.store.database import Database
 from decisions.store.tracking import Record, Tracker
+from tests.integration.coins import COINS
 
 CONTEXT = pl.Schema({"amount": pl.Float64(), "issuer": pl.String(), "attempt": pl.Int64()})
 AT = datetime(2026, 1, 2, tzinfo=UTC)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def coins() -> "Domain":
-    from integration.coins import COINS
+    from tests.integration.coins import COINS
 
     return COINS
 
