@@ -10,15 +10,18 @@ VERDICTS = {
     "promoted": ("#0072B2", "triangle-up"),
     "held": ("#E69F00", "circle"),
     "rejected": ("#D55E00", "cross"),
+    "passed": ("#56B4E9", "triangle-up"),
     "not judged": ("#999999", "square"),
 }
 _HEIGHT = 300
 Layers = alt.LayerChart | alt.FacetChart | alt.Chart
 
 
-def _verdict() -> dict[str, Any]:
-    names = list(VERDICTS)
-    shown = alt.Legend(title=None, orient="top")
+def _verdict(generations: pl.DataFrame) -> dict[str, Any]:
+    """Colour and shape, with a legend of the verdicts there are."""
+    present = set(generations["verdict"])
+    names = [name for name in VERDICTS if name in present]
+    shown = alt.Legend(title=None, orient="top", symbolOpacity=1)
     return {
         "color": alt.Color(
             "verdict:N",
@@ -54,7 +57,7 @@ def _intervals(generations: pl.DataFrame, column: str, *, axis: alt.Axis, unit: 
             x=x,
             y=alt.Y(f"{column}_lower:Q", axis=axis, scale=alt.Scale(zero=False)),
             y2=f"{column}_upper:Q",
-            color=_verdict()["color"],
+            color=_verdict(generations)["color"],
         )
     )
     points = (
@@ -64,28 +67,28 @@ def _intervals(generations: pl.DataFrame, column: str, *, axis: alt.Axis, unit: 
             x=x,
             y=alt.Y(f"{column}:Q", axis=axis, scale=alt.Scale(zero=False)),
             tooltip=_tooltip(column, unit),
-            **_verdict(),
+            **_verdict(generations),
         )
     )
     return bars + points
 
 
-def difference(generations: pl.DataFrame) -> Layers:
-    """Candidate minus champion with its interval; above the line of zero is better."""
-    axis = alt.Axis(title="Percentage points", format="+.2f")
-    zero = (
-        alt.Chart(pl.DataFrame({"zero": [0.0]}))
+def difference(generations: pl.DataFrame, *, limit: float) -> Layers:
+    """Candidate minus champion with its interval; a dashed line at the gate's `limit`."""
+    axis = alt.Axis(title="Percentage points", format="+.1f")
+    line = (
+        alt.Chart(pl.DataFrame({"limit": [limit]}))
         .mark_rule(strokeDash=[6, 4], color="#444444")
-        .encode(y=alt.Y("zero:Q"))
+        .encode(y=alt.Y("limit:Q"))
     )
-    return (zero + _intervals(generations, "difference", axis=axis, unit="points")).properties(
+    return (line + _intervals(generations, "difference", axis=axis, unit="points")).properties(
         height=_HEIGHT
     )
 
 
 def value(generations: pl.DataFrame, *, reward: str) -> Layers:
     """What each candidate would earn, with its interval, in per cent of `reward`."""
-    axis = alt.Axis(title=reward[:1].upper() + reward[1:] + ", %", format=".2f")
+    axis = alt.Axis(title=reward[:1].upper() + reward[1:] + ", %", format=".1f")
     return _intervals(generations, "value", axis=axis, unit="%").properties(height=_HEIGHT)
 
 
@@ -102,7 +105,7 @@ def champions(reigns: pl.DataFrame) -> alt.Chart:
             tooltip=[
                 alt.Tooltip("name:N", title="champion"),
                 alt.Tooltip("promoted_at:T", title="from", format="%d %b %Y %H:%M"),
-                alt.Tooltip("until:T", title="until", format="%d %b %Y %H:%M"),
+                alt.Tooltip("ended:N", title="until"),
                 alt.Tooltip("reason:N"),
             ],
         )

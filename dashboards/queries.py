@@ -1,6 +1,8 @@
 """Every read of the dashboard: a statement of `sql/queries`, kept for a few seconds."""
 
 import json
+import math
+from typing import Any
 
 import polars as pl
 import streamlit as st
@@ -9,6 +11,13 @@ from decisions.errors import DecisionsError
 from decisions.settings import required_database_url, settings
 from decisions.store.database import Database
 
+GAIN = "difference_lower_bound"
+RULES = {  # what a check of an evaluation is called on a page
+    "churn_from_trained": "share of decisions that would change",
+    "ess_share": "share of the log that still informs",
+    "support_violation": "share of decisions that the log never tried",
+    "worst_segment_loss": "loss in the worst segment",
+}
 FRESH = "15s"  # how old a figure on a page may be
 
 
@@ -38,29 +47,56 @@ def promotions() -> pl.DataFrame:
 
 
 def reasons() -> pl.DataFrame:
-    """One row a rule that did not keep: `domain`, `number`, `why` in words."""
+    """One row a verdict: `domain`, `number`, `why` in words, and the gate's `margin` in points.
+
+    The margin is what the lower bound of the difference had to exceed.
+    """
     rows = [
-        {"domain": row["domain"], "number": row["number"], "why": why}
+        {"domain": row["domain"], "number": row["number"], **_reason(row["note"], row["reasons"])}
         for row in read("verdict/reasons").iter_rows(named=True)
-        for why in [row["note"]] * bool(row["note"]) + _broken(json.loads(row["reasons"]))
     ]
     return pl.DataFrame(
-        rows, schema={"domain": pl.String(), "number": pl.Int32(), "why": pl.String()}
+        rows,
+        schema={
+            "domain": pl.String(),
+            "number": pl.Int32(),
+            "why": pl.String(),
+            "margin": pl.Float64(),
+        },
     )
 
 
-def _broken(rules: list[dict[str, object]]) -> list[str]:
-    """The rules that were not kept, in words; that the difference may be zero goes last."""
-    return [
-        f"{str(rule['rule']).replace('_', ' ')} is {_number(rule['measured'])}, allowed"
-        f" {_number(rule['low'])} to {_number(rule['high'])}"
-        for rule in rules
-        if not rule["kept"] and rule["rule"] != "difference_lower_bound"
+def _reason(note: str | None, reasons: str) -> dict[str, Any]:
+    rules = {rule["rule"]: rule for rule in json.loads(reasons)}
+    gain = rules.pop(GAIN, None)
+    margin = None if gain is None else 100 * float(gain["low"])
+    words = ([note] if note else []) + [
+        _broken(rule) for rule in rules.values() if not rule["kept"]
     ]
+    if gain is not None and margin is not None and math.isfinite(float(gain["measured"])):
+        held = "is above" if gain["kept"] else "is not above"
+        words.append(
+            f"lower bound of the difference, {100 * float(gain['measured']):+.2f} points, {held}"
+            f" the limit of {margin:+.2f}"
+        )
+    return {"why": "; ".join(words), "margin": margin}
 
 
-def _number(value: object) -> str:
-    return "not measured" if value is None else f"{float(str(value)):.3g}"
+def _broken(rule: dict[str, Any]) -> str:
+    """A rule that was not kept, in words."""
+    name = rule["rule"]
+    low, high = float(rule["low"]), float(rule["high"])
+    if low == high:
+        allowed = f"must be {low:g}"
+    elif math.isinf(low):
+        allowed = f"at most {high:g} is allowed"
+    elif math.isinf(high) or high >= 1 > low > 0:
+        allowed = f"at least {low:g} is needed"
+    else:
+        allowed = f"{low:g} to {high:g} is allowed"
+    measured = rule["measured"]
+    seen = "was not measured" if measured is None else f"is {float(measured):.3g}"
+    return f"{RULES.get(name, name.replace('_', ' '))} {seen}, {allowed}"
 
 
 __all__ = ["DecisionsError", "promotions", "reasons", "timeline"]

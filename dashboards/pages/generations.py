@@ -1,5 +1,7 @@
 """Did each generation earn its place?"""
 
+from datetime import datetime, timedelta
+
 import charts
 import polars as pl
 import queries
@@ -8,14 +10,7 @@ import streamlit as st
 from decisions.domains import all_domains
 from decisions.errors import DecisionsError
 
-VERDICTS = {"promote": "promoted", "hold": "held", "reject": "rejected"}
-MEANING = {
-    "promoted": "surely better than the champion",
-    "held": "not surely better than the champion",
-    "rejected": "surely not better than the champion",
-    "refused": "the logs cannot answer",
-    "not judged": "",
-}
+VERDICTS = {"promote": "passed", "hold": "held", "reject": "rejected"}
 DATE = "%-d %B %Y, %H:%M UTC"
 
 
@@ -36,12 +31,15 @@ def chosen_domain(names: list[str]) -> str:
     return chosen
 
 
-def shown(timeline: pl.DataFrame) -> pl.DataFrame:
-    """Generations but the baseline, in per cent; what has no finite interval has none."""
+def shown(timeline: pl.DataFrame, promotions: pl.DataFrame) -> pl.DataFrame:
+    """Generations but the baseline, in per cent; what has no finite interval has none.
+
+    One that passed the gate is "promoted" when it did become champion.
+    """
     numbers = [
         f"{name}{end}" for name in ("value", "difference") for end in ("", "_lower", "_upper")
     ]
-    refused = pl.col("value").is_null() & (pl.col("verdict") == "hold")
+    became = pl.col("number").is_in(promotions["number"].implode())
     return (
         timeline.filter(pl.col("number") > 0)
         .with_columns(
@@ -49,19 +47,30 @@ def shown(timeline: pl.DataFrame) -> pl.DataFrame:
             for name in numbers
         )
         .with_columns(
-            pl.when(refused.fill_null(value=False))
+            pl.when(pl.col("refusal").is_not_null())
             .then(pl.lit("refused"))
+            .when((pl.col("verdict") == "promote") & became)
+            .then(pl.lit("promoted"))
             .otherwise(pl.col("verdict").replace(VERDICTS).fill_null("not judged"))
             .alias("verdict")
         )
     )
 
 
-def reigns(promotions: pl.DataFrame, *, last: object) -> pl.DataFrame:
-    """Each champion with the end of its reign; the last one's is `last`, the newest date known."""
+def reigns(promotions: pl.DataFrame, *, last: datetime) -> pl.DataFrame:
+    """Each champion with the end of its reign.
+
+    The last one has no end: its bar goes a little beyond `last`, the newest date known, so that
+    it is seen when it has just begun.
+    """
+    began = promotions["promoted_at"]
+    newest = max(last, began[-1])
+    beyond = newest + max((newest - began[0]) * 0.06, timedelta(hours=1))
+    ended = pl.col("promoted_at").shift(-1)
     return promotions.with_columns(
         pl.format("{}: {}", "number", "policy").alias("name"),
-        pl.col("promoted_at").shift(-1).fill_null(last).alias("until"),
+        ended.fill_null(beyond).alias("until"),
+        ended.dt.strftime("%d %b %Y %H:%M").fill_null("champion now").alias("ended"),
     )
 
 
@@ -69,12 +78,17 @@ def headline(generations: pl.DataFrame, promotions: pl.DataFrame, timeline: pl.D
     """Who is champion, what was tried, and what came of it, in one sentence and four figures."""
     champion = promotions.row(-1, named=True)
     newest = generations.filter(pl.col("cutoff") == pl.col("cutoff").max())
-    promoted = newest.filter(pl.col("verdict") == "promoted")
-    result = (
-        f"**generation {promoted['number'][0]} ({promoted['policy'][0]}) became champion**"
-        if promoted.height
-        else "**the champion stays**: no candidate was surely better"
-    )
+    made = promotions.filter(pl.col("number").is_in(newest["number"].implode()))
+    waiting = newest.filter(pl.col("verdict") == "not judged").height
+    if made.height:
+        became = made.row(-1, named=True)
+        result = f"**generation {became['number']} ({became['policy']}) became champion**"
+        if became["promoted_by"] != "gate":
+            result += f", promoted by {became['promoted_by']}"
+    elif waiting:
+        result = f"**{waiting} are not judged yet**, and none has become champion"
+    else:
+        result = "none became champion: **the champion stays**"
     st.markdown(
         f"Of the {newest.height} candidates of {newest['cutoff'][0].strftime(DATE)}, {result}."
     )
@@ -87,8 +101,7 @@ def headline(generations: pl.DataFrame, promotions: pl.DataFrame, timeline: pl.D
 
 def table(generations: pl.DataFrame, why: pl.DataFrame) -> None:
     """One row a generation, the newest first."""
-    reasons = why.group_by("number", maintain_order=True).agg(pl.col("why").str.join("; "))
-    rows = generations.join(reasons, on="number", how="left", maintain_order="left").select(
+    rows = generations.join(why, on="number", how="left", maintain_order="left").select(
         pl.col("number").alias("Generation"),
         pl.col("policy").alias("Policy"),
         pl.col("cutoff").dt.replace_time_zone(None).alias("Data until (UTC)"),
@@ -96,7 +109,7 @@ def table(generations: pl.DataFrame, why: pl.DataFrame) -> None:
         interval("value").alias("Value, %"),
         interval("difference").alias("Difference, points"),
         pl.col("verdict").alias("Verdict"),
-        pl.coalesce("why", pl.col("verdict").replace_strict(MEANING, default="")).alias("Why"),
+        pl.col("why").fill_null("").alias("Why"),
     )
     st.dataframe(
         rows.reverse(),
@@ -124,27 +137,33 @@ def page() -> None:
         return
     domain = chosen_domain(timeline["domain"].unique(maintain_order=True).to_list())
     mine = timeline.filter(pl.col("domain") == domain)
-    generations, changes = shown(mine), promotions.filter(pl.col("domain") == domain)
+    changes = promotions.filter(pl.col("domain") == domain)
+    generations = shown(mine, changes)
     if generations.is_empty() or changes.is_empty():
         st.info("Only the baseline exists yet. The first generation appears after the next run.")
         return
     headline(generations, changes, mine)
     reward = {each.name: each.reward for each in all_domains()}.get(domain, "reward")
+    why = queries.reasons().filter(pl.col("domain") == domain)
     judged = generations.filter(pl.col("difference").is_not_null())
     if judged.height:
+        levels = judged["level"].unique().sort()
+        level = " and ".join(f"{100 * each:g} %" for each in levels)
+        limit = next(iter(why["margin"].drop_nulls().reverse()), 0.0)
         left, right = st.columns(2)
         with left:
             st.subheader("Better than the champion?")
             st.caption(
                 "Candidate minus the champion of its time, on the same held-out decisions, with"
-                " its 95 % interval. **Only an interval wholly above the dashed line can be"
-                " promoted**, and the gate asks more of each where several compete."
+                f" its {level} interval. **Only an interval wholly above the dashed line, the"
+                f" gate's limit of {limit:+.2f} points, can be promoted**, and the gate asks more"
+                " of each where several compete."
             )
-            st.altair_chart(charts.difference(judged))
+            st.altair_chart(charts.difference(judged, limit=limit))
         with right:
             st.subheader("What would it earn?")
             st.caption(
-                f"Estimated {reward} of each candidate, in per cent, with its 95 % interval. It"
+                f"Estimated {reward} of each candidate, in per cent, with its {level} interval. It"
                 " also moves with the days it was judged on: compare candidates on the left."
             )
             st.altair_chart(charts.value(judged, reward=reward))
@@ -153,9 +172,9 @@ def page() -> None:
         names = ", ".join(f"{n} ({p})" for n, p in missing.select("number", "policy").iter_rows())
         st.caption(f"Not drawn, since the logs cannot support an answer: generations {names}.")
     st.subheader("Who was champion, and when?")
-    st.altair_chart(charts.champions(reigns(changes, last=mine["cutoff"].max())))
+    st.altair_chart(charts.champions(reigns(changes, last=mine["cutoff"].sort()[-1])))
     st.subheader("Every generation, the newest first")
-    table(generations, queries.reasons().filter(pl.col("domain") == domain))
+    table(generations, why)
 
 
 st.title("Generations")

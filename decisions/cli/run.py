@@ -159,8 +159,7 @@ def _report_on(report: Callable[[str], None], label: str, text: str) -> None:
 def _verdict(row: dict[str, Any]) -> str:
     if row["verdict"] is None:
         return "baseline" if row["number"] == 0 else "-"
-    refused = row["verdict"] == "hold" and (row["value"] is None or math.isnan(row["value"]))
-    return "hold (refused)" if refused else row["verdict"]
+    return row["verdict"] if row["refusal"] is None else f"{row['verdict']} (refused)"
 
 
 def _interval(row: dict[str, Any], name: str) -> str:

@@ -41,6 +41,7 @@ def test_the_table_shows_intervals_and_verdicts(capsys: pytest.CaptureFixture[st
         "policy": ["uniform", "greedy", "greedy", "[red]odd"],
         "cutoff": [UNTIL] * 4,
         "verdict": [None, "promote", "hold", "hold"],
+        "refusal": [None, None, None, "no support"],
         "decisions_logged": [5000, 1200, 0, 0],
     }
     for name in ("value", "difference"):

@@ -39,6 +39,28 @@ def begun(db: Database, domain: str = "payments") -> None:
     generations.promote(db, domain, 0, by="begin", reason="the baseline comes first", now=START)
 
 
+def passed(db: Database, now: datetime) -> int:
+    """One candidate that passed the gate and was not promoted."""
+    [number] = generations.plan(
+        db,
+        "payments",
+        cutoff=now,
+        policies=["squarecb"],
+        seed=1,
+        config={},
+        code_version="test",
+        now=now,
+    )
+    better = Evaluation(
+        candidate=estimate(0.9, 0.01),
+        champion=estimate(0.88, 0.01),
+        difference=estimate(0.02, 0.005),
+    )
+    generations.record_evaluation(db, "payments", number, 0, better, now=now)
+    generations.record_verdict(db, "payments", number, judge(better, GateRule()), now=now)
+    return number
+
+
 def judged(db: Database, domain: str = "payments", *, cutoffs: int = 5) -> None:
     """Two candidates a day: one improves a little each day, one is refused."""
     begun(db, domain)

@@ -1,6 +1,7 @@
 -- Every generation with what the gate saw: its value, its difference from the champion, the verdict.
 -- Grain: one row a generation, the baseline included. Units: value and difference are mean rewards
--- of the domain's reward; decisions_logged counts decisions taken by the generation.
+-- of the domain's reward, level is what their intervals cover; refusal says why there are none;
+-- decisions_logged counts decisions taken by the generation.
 select
     g.domain,
     g.number,
@@ -13,6 +14,8 @@ select
     d.value as difference,
     d.lower as difference_lower,
     d.upper as difference_upper,
+    coalesce(d.level, e.level) as level,
+    r.note as refusal,
     v.outcome as verdict,
     v.note,
     coalesce(l.decisions_logged, 0) as decisions_logged
@@ -21,6 +24,8 @@ left join evaluation as e
     on g.domain = e.domain and g.number = e.number and e.role = 'candidate'
 left join evaluation as d
     on g.domain = d.domain and g.number = d.number and d.role = 'difference'
+left join evaluation as r
+    on g.domain = r.domain and g.number = r.number and r.role = 'refusal'
 left join verdict as v on g.domain = v.domain and g.number = v.number
 left join (
     select domain, generation, count(*) as decisions_logged
