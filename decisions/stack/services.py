@@ -79,6 +79,7 @@ def services(home: Path, ports: Mapping[str, int]) -> list[Service]:
                 *("run", str(REPOSITORY / "dashboards" / "app.py")),
                 *("--server.address", LOOPBACK, "--server.port", str(ports["dashboard"])),
                 *("--server.headless", "true", "--browser.gatherUsageStats", "false"),
+                *("--client.toolbarMode", "viewer"),
                 *("--server.fileWatcherType", "none"),
             ),
             health_url=f"{url['dashboard_url']}/_stcore/health",
