@@ -50,7 +50,7 @@ def logged_decisions(rows: pl.DataFrame, rng: np.random.Generator) -> LoggedDeci
 
     The reward model of a block of time was fitted on the other blocks. Cards are the clusters;
     merchants, issuers and the number of eligible actions are the segments in which a candidate
-    must not lose, and the groups in which the mean weight must be one.
+    must not lose; in each of them, and of the attempt numbers, the mean weight must be one.
     """
     context, eligible = context_of(rows), logged_eligible(rows)
     action, reward = logged_actions(rows), rows["reward"].to_numpy()
@@ -72,7 +72,7 @@ def logged_decisions(rows: pl.DataFrame, rng: np.random.Generator) -> LoggedDeci
         q=q,
         logged=logged_probabilities(rows, eligible),
         clusters=context["card"].to_numpy(),
-        groups=segments,
+        groups=segments | {"attempt": context["attempt_no"].to_numpy()},
         segments=segments,
     )
 

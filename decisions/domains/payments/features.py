@@ -18,8 +18,14 @@ FOLDS = 5
 def observe(units: pl.LazyFrame) -> pl.LazyFrame:
     """The context of each unit, in the same order; reads no outcome and no other row.
 
-    `log_amount` is the natural logarithm of the amount in EUR. `card` is there for clusters and
-    traffic arms, the last three columns for eligibility; models read neither.
+    `log_amount` is the natural logarithm of the amount in EUR. `card` is there for clusters,
+    `arm_key` for traffic arms, the last three columns for eligibility; models read none of them.
+
+    `arm_key` is card and attempt number: payments of a card stay in one arm, and its retries have
+    an arm of their own, drawn anew. With the parent's arm, more retries would explore than the
+    stated share (0.555 in place of 0.50), because exploring is declined more often and only
+    declined attempts are repeated; their propensities would not be those given the context. The
+    price: in an experiment between arms, a retry is another attempt, not a part of its parent's.
     """
     return units.select(
         "merchant",
@@ -31,6 +37,7 @@ def observe(units: pl.LazyFrame) -> pl.LazyFrame:
         "risk",
         "attempt_no",
         "card",
+        pl.format("{}/{}", "card", "attempt_no").alias("arm_key"),
         "sca_supported",
         "token_enabled",
         "format_supported",

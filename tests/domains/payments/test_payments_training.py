@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from decisions.bandits.exploration import uniform
 from decisions.bandits.oracles import Ensemble, LightGBMConfig
 from decisions.bandits.policies import Floor, OraclePolicy, Split, SquareCB, Uniform
 from decisions.domains.payments import DOMAIN, WORLD
@@ -18,9 +20,10 @@ from decisions.domains.payments.training import (
     logged_eligible,
     newest_oracle,
 )
+from decisions.domains.payments.world import Retries
 from decisions.errors import DataError
 from decisions.frames import DECISIONS, decided, decision_id, decision_problems, unit_id
-from decisions.policy import BoolArray, FinitePolicy, FloatArray, Policy
+from decisions.policy import BoolArray, FinitePolicy, FloatArray, Policy, pick
 from decisions.seeds import RowKeys, stream
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -134,8 +137,32 @@ def test_split_propensities_are_the_marginal_of_control_explore_and_exploit(
     np.testing.assert_allclose(draw.propensity, wanted, atol=1e-12)
     shares = [(draw.arm == arm).mean() for arm in ("control", "explore", "exploit")]
     np.testing.assert_allclose(shares, [0.01, 0.5, 0.49], atol=4 * 0.5 / len(action) ** 0.5)
-    by_card = pl.DataFrame({"card": context["card"], "arm": draw.arm}).group_by("card")
-    assert by_card.agg(pl.col("arm").n_unique())["arm"].max() == 1
+    by_key = pl.DataFrame({"key": context["arm_key"], "arm": draw.arm}).group_by("key")
+    assert by_key.agg(pl.col("arm").n_unique())["arm"].max() == 1
+
+
+def test_retries_are_split_as_stated_and_their_weights_average_to_one(trained: Policy) -> None:
+    n = 40_000
+    every_decline = replace(WORLD, retries=Retries(soft_share=2.0, probability=1.0))
+    first = history_of(trained, n, day=1)
+    retried = every_decline.arrivals(START + 2 * DAY, START + 3 * DAY, first)
+    units = retried.filter(pl.col("attempt_no") == 2)
+    context = DOMAIN.observe(units.lazy()).collect()
+    eligible = DOMAIN.eligible(context)
+
+    draw = trained.act(context, eligible, RowKeys(1, np.arange(n, n + len(units)) * 64))
+
+    assert units.height > 3_000
+    for arm, share in (("control", 0.01), ("explore", 0.5), ("exploit", 0.49)):
+        error = (share * (1 - share) / len(units)) ** 0.5
+        assert abs((draw.arm == arm).mean() - share) <= 4 * error
+    action = draw.action[:, 0].astype(int)
+    assert isinstance(trained, Split)
+    for target in (trained.explore.probabilities(context, eligible), uniform(eligible)):
+        weights = pick(target, action) / draw.propensity
+        assert abs(weights.mean() - 1) <= 4 * weights.std() / len(units) ** 0.5
+    greedy = (draw.nominal[:, 0] == action) / draw.propensity
+    assert abs(greedy.mean() - 1) <= 4 * greedy.std() / len(units) ** 0.5
 
 
 def test_training_again_gives_the_same_bits_and_so_does_loading(
