@@ -86,3 +86,28 @@ def choose(probabilities: FloatArray, uniform: FloatArray) -> IntArray:
 def pick(values: FloatArray, index: IntArray) -> FloatArray:
     """The entry `index` (n,) of each row of `values` (n, k)."""
     return np.take_along_axis(values, index[:, None], axis=1)[:, 0]
+
+
+def total_variation(first: FloatArray, second: FloatArray) -> float:
+    """Mean over rows of half the L1 distance of two distributions (n, k); 0 to 1, 0 if no rows.
+
+    The share of traffic that would be treated otherwise. High churn at constant value is
+    possible, so churn alone is no harm.
+    """
+    if not len(first):
+        return 0.0
+    return float((np.abs(first - second).sum(axis=1) / 2).mean())
+
+
+def normalised_entropy(probabilities: FloatArray, eligible: BoolArray) -> float:
+    """Mean of H(p) / log K over the rows (n, k) with K > 1: 1 is uniform, 0 is certain.
+
+    1.0 when no row has a choice: nothing is left unexplored.
+    """
+    size = eligible.sum(axis=1)
+    several = size > 1
+    if not several.any():
+        return 1.0
+    p = probabilities[several]
+    entropy = -(p * np.log(np.where(p > 0, p, 1.0))).sum(axis=1)
+    return float((entropy / np.log(size[several])).mean())

@@ -9,7 +9,7 @@ from decisions.bandits.exploration import inverse_gap_weighting
 from decisions.bandits.oracles import Fit
 from decisions.bandits.training_set import TrainingSet
 from decisions.errors import DataError
-from decisions.policy import BoolArray, FloatArray
+from decisions.policy import BoolArray, FloatArray, normalised_entropy
 
 
 def constant(gamma: float) -> float:
@@ -83,18 +83,6 @@ def excess_squared_error(
     first, second = (fit(data.take(half), rng).predict(context, eligible) for half in halves)
     error = float(((first - second)[eligible] ** 2).mean()) / 2
     return max(inflation * error, floor)
-
-
-def normalised_entropy(probabilities: FloatArray, eligible: BoolArray) -> float:
-    """Mean of H(p)/log K over the rows with K > 1: 1 is uniform, 0 is certain.
-
-    1.0 when no row has a choice: nothing is left unexplored.
-    """
-    size = eligible.sum(axis=1)
-    positive = np.where(probabilities > 0, probabilities, 1.0)
-    entropy = -(positive * np.log(positive)).sum(axis=1)
-    chosen = size > 1
-    return float((entropy[chosen] / np.log(size[chosen])).mean()) if chosen.any() else 1.0
 
 
 def largest_with_entropy(
