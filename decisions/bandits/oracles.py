@@ -107,7 +107,8 @@ def fit_lightgbm(
     """Boosted trees over the chosen pairs; a constant where the rewards are all alike.
 
     With `predecessor` its trees are kept and `config.trees` more are grown on their margin: what
-    earlier windows taught stays in the model when their rows may not be kept.
+    earlier windows taught stays in the model when their rows may not be kept. A window whose
+    rewards are all alike then teaches nothing: the predecessor is returned as it is.
 
     One thread and LightGBM's deterministic mode: the same seed gives the same bits.
 
@@ -117,7 +118,7 @@ def fit_lightgbm(
     chosen = config or LightGBMConfig()
     constant = one_class(data.reward, loss=chosen.loss)
     if constant is not None:
-        return constant
+        return constant if predecessor is None else predecessor
     parameters: dict[str, object] = {
         "objective": "binary" if chosen.loss == "log" else "regression",
         "learning_rate": chosen.learning_rate,

@@ -91,7 +91,8 @@ def test_the_same_seed_gives_the_same_bits(name: str, logs: Logs) -> None:
 def test_the_number_of_threads_changes_no_bit() -> None:
     code = (
         "import numpy as np, hashlib; from functools import partial\n"
-        "from tests.bandits.logs import uniform_logs; from tests.bandits.test_oracles import FITS\n"
+        "from tests.bandits.logs import uniform_logs\n"
+        "from tests.bandits.test_oracles import FITS\n"
         "logs = uniform_logs(1500); digest = hashlib.sha256()\n"
         "for fit in FITS.values():\n"
         "    oracle = fit(logs.data, np.random.default_rng(5), features=logs.features)\n"

@@ -80,7 +80,8 @@ def test_another_process_with_other_threads_gets_the_same_bits(
         (tmp_path / name).write_bytes(data)
     code = (
         "import sys, hashlib; from pathlib import Path\n"
-        "from tests.bandits.logs import uniform_logs; from tests.bandits.test_serialisation import _bits\n"
+        "from tests.bandits.logs import uniform_logs\n"
+        "from tests.bandits.test_serialisation import _bits\n"
         "from decisions.bandits import serialisation\n"
         "files = {p.name: p.read_bytes() for p in Path(sys.argv[1]).iterdir()}\n"
         "bits = _bits(serialisation.load(files), uniform_logs(2000))\n"
