@@ -1,6 +1,6 @@
 """Candidate against champion on one log: estimates, paired differences, checks, or a refusal."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,15 +14,17 @@ from decisions.bandits.estimators import (
     importance_weights,
     ips,
     loss_form_ips,
+    mrdr_weights,
     sndr,
     snips,
     switch_dr,
 )
 from decisions.bandits.intervals import Clusters, cluster_codes, normal, variance_floor
+from decisions.bandits.slope import tune
 from decisions.bandits.support import Labels, Support, SupportRule, refusal, support
 from decisions.errors import DataError
 from decisions.evaluation import Estimate, Evaluation, unknown
-from decisions.policy import BoolArray, FloatArray, IntArray, pick
+from decisions.policy import BoolArray, FloatArray, IntArray, pick, total_variation
 
 _SMALLEST_SEGMENT = 100
 _FULL_WEIGHTS = frozenset(
@@ -105,11 +107,7 @@ def terms_of(
     `clip`, `tau` and `lam` are the parameters of clipped IPS, Switch-DR and DRos; `slope.tune`
     finds them from the data.
     """
-    weights = weights_of(log, probabilities)
-    reward = log.reward
-    if log.delay_factor is not None:
-        weights = weights * log.delay_factor
-        reward = np.where(log.delay_factor > 0, reward, 0.0)
+    weights, reward = _corrected(log, probabilities)
     found = {
         "IPS": ips(weights, reward),
         "loss-form IPS": loss_form_ips(weights, reward),
@@ -118,9 +116,8 @@ def terms_of(
     }
     if log.q is None:
         return found
-    q_chosen = pick(log.q, log.action)
-    q_policy = np.where(probabilities > 0, probabilities * log.q, 0.0).sum(axis=1)
-    given = (weights, reward, q_chosen, q_policy)
+    given = (weights, reward, *_predicted(log, probabilities, log.q))
+    q_policy = given[3]
     return found | {
         "DM": dm(q_policy),
         "DR": dr(*given),
@@ -128,6 +125,52 @@ def terms_of(
         "Switch-DR": switch_dr(*given, tau=tau),
         "DRos": dr_os(*given, lam=lam),
     }
+
+
+def mrdr(
+    log: LoggedDecisions, probabilities: FloatArray, fit: Callable[[FloatArray], FloatArray]
+) -> Terms:
+    """More robust doubly robust: DR with a reward model fitted for this very policy.
+
+    `fit` takes the rows' training weights (n,), see `mrdr_weights`, and returns the cross-fitted
+    predictions (n, k) of a model trained with them. Being fitted anew for each policy, it is not
+    among `terms_of`.
+
+    Source: as `mrdr_weights`.
+    """
+    weights, reward = _corrected(log, probabilities)
+    q = fit(mrdr_weights(pick(probabilities, log.action), log.propensity))
+    terms = dr(weights, reward, *_predicted(log, probabilities, q))
+    return replace(terms, method="MRDR")
+
+
+def _corrected(log: LoggedDecisions, probabilities: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Weights and rewards, both (n,), with outcomes still unknown corrected for."""
+    weights = weights_of(log, probabilities)
+    if log.delay_factor is None:
+        return weights, log.reward
+    return weights * log.delay_factor, np.where(log.delay_factor > 0, log.reward, 0.0)
+
+
+def _predicted(
+    log: LoggedDecisions, probabilities: FloatArray, q: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """What `q` (n, k) predicts of the logged action and of the policy, both (n,)."""
+    policy = np.where(probabilities > 0, probabilities * q, 0.0).sum(axis=1)
+    return pick(q, log.action), policy
+
+
+def _tuned(
+    log: LoggedDecisions, probabilities: FloatArray, *, level: float
+) -> tuple[float, float]:
+    """Switch-DR's tau and DRos's lambda by SLOPE; without q nothing reads them."""
+    if log.q is None:
+        return 10.0, 10.0
+    given = (*_corrected(log, probabilities), *_predicted(log, probabilities, log.q))
+    return (
+        tune(lambda tau: switch_dr(*given, tau=tau), level=level).parameter,
+        tune(lambda lam: dr_os(*given, lam=lam), level=level).parameter,
+    )
 
 
 def evaluate_pair(
@@ -139,6 +182,8 @@ def evaluate_pair(
     primary: str | None = None,
     rule: SupportRule | None = None,
     level: float = 0.95,
+    tau: float | None = None,
+    lam: float | None = None,
 ) -> Evaluation:
     """What replacing `champion` by `candidate` (both probabilities (n, k)) would have changed.
 
@@ -146,6 +191,9 @@ def evaluate_pair(
     between clusters. The `primary` estimator (DR, or SNIPS without q) gives candidate, champion
     and difference; `estimates` holds "candidate NAME", "champion NAME" and "difference NAME" of
     all of them, "logged" (the log's own mean reward) and each of `baselines`.
+
+    `tau` of Switch-DR and `lam` of DRos are chosen on the candidate by SLOPE unless given, and
+    are the same for the champion, or the difference would be between estimators.
 
     `checks` (what a gate may limit):
         ess, ess_share: the candidate's effective sample size, and over n; champion_ess_share.
@@ -199,7 +247,9 @@ def evaluate_pair(
     def each(name: str, weights: FloatArray) -> FloatArray | None:
         return weights if name in _FULL_WEIGHTS else None
 
-    new, old = terms_of(log, candidate), terms_of(log, champion)
+    found = _tuned(log, candidate, level=level)
+    tau, lam = found[0] if tau is None else tau, found[1] if lam is None else lam
+    new, old = (terms_of(log, policy, tau=tau, lam=lam) for policy in (candidate, champion))
     w, v = weights_of(log, candidate), weights_of(log, champion)
     first = primary or ("SNIPS" if log.q is None else "DR")
     estimates = {f"candidate {name}": interval(t, each(name, w)) for name, t in new.items()}
@@ -278,7 +328,6 @@ def _checks(
     champion: FloatArray,
 ) -> dict[str, float]:
     new, old = supports["candidate"], supports["champion"]
-    churn = np.abs(candidate - champion).sum(axis=1) / 2
     checks = {
         "ess": new.effective_n,
         "ess_share": new.effective_share,
@@ -289,7 +338,7 @@ def _checks(
         "group_z_limit": new.group_z_limit(),
         "max_weight": new.max_weight,
         "rare_mass": new.rare_mass,
-        "churn_tv": float(churn.mean()) if len(churn) else float("nan"),
+        "churn_tv": total_variation(candidate, champion) if len(candidate) else float("nan"),
     }
     if log.delay_factor is not None:
         checks["unresolved_share"] = float((log.delay_factor <= 0).mean())

@@ -27,10 +27,12 @@ from decisions.bandits.intervals import normal
 from decisions.bandits.off_policy import (
     LoggedDecisions,
     evaluate_pair,
+    mrdr,
     terms_of,
     weights_of,
     worst_segment_loss,
 )
+from decisions.bandits.slope import tune
 from decisions.bandits.support import support
 from decisions.errors import DataError
 from decisions.gate import GateRule, judge
@@ -403,12 +405,14 @@ def test_a_group_with_wrong_propensities_is_refused_by_name() -> None:
     """One of a hundred merchants logged propensities 1.5 times too small: unseen overall."""
     log, target, logging, _ = _world(60_000)
     merchant = np.arange(60_000) % 100
-    wrong = np.where(merchant < 1, log.propensity / 1.5, log.propensity)
+    several = log.eligible.sum(axis=1) > 1
+    wrong = np.where((merchant < 1) & several, log.propensity / 1.5, log.propensity)
+    champion = 0.5 * (target + logging)
     sound = replace(log, groups={"merchant": merchant})
     broken = replace(sound, propensity=wrong)
 
-    assert evaluate_pair(sound, candidate=target, champion=logging).refusal is None
-    found = evaluate_pair(broken, candidate=target, champion=logging)
+    assert evaluate_pair(sound, candidate=target, champion=champion).refusal is None
+    found = evaluate_pair(broken, candidate=target, champion=champion)
 
     assert "one group of merchant" in str(found.refusal)
     assert abs(found.checks["worst_group_z"]) > found.checks["group_z_limit"]
@@ -434,3 +438,42 @@ def test_small_groups_of_sound_logs_are_rarely_refused() -> None:
         refused += abs(found.worst_group_z) > found.group_z_limit()
 
     assert refused / logs < 0.0027 + 4 * np.sqrt(0.0027 / logs)
+
+
+def test_shrinkage_is_tuned_on_the_candidate_unless_given() -> None:
+    log, target, logging, _ = _world(4_000)
+
+    tuned = evaluate_pair(log, candidate=target, champion=logging).estimates
+    given = evaluate_pair(log, candidate=target, champion=logging, tau=5.0, lam=50.0).estimates
+
+    new, old = (tuned[f"{policy} DRos"].method for policy in ("candidate", "champion"))
+    assert new == old
+    terms = terms_of(log, target, tau=5.0, lam=50.0)
+    chosen = tune(lambda lam: terms_of(log, target, lam=lam)["DRos"])
+    assert new.startswith(f"DRos({chosen.parameter:g})")
+    for name in ("Switch-DR", "DRos"):
+        assert given[f"candidate {name}"].method.startswith(terms[name].method)
+        assert given[f"candidate {name}"].value == pytest.approx(terms[name].value)
+
+
+def test_mrdr_fits_its_model_with_its_weights_and_finds_the_truth() -> None:
+    log, target, _, mean = _world()
+    truth = (target * mean).sum(axis=1).mean()
+    half = np.arange(len(log.action)) % 2
+    seen: list[FloatArray] = []
+
+    def fit(weights: FloatArray) -> FloatArray:
+        """Weighted mean reward of each action in the other half."""
+        seen.append(weights)
+        q = np.empty(log.eligible.shape)
+        for side in (0, 1):
+            w, rows = np.where(half == side, 0.0, weights), half == side
+            total = np.bincount(log.action, weights=w, minlength=5)
+            q[rows] = np.bincount(log.action, weights=w * log.reward, minlength=5) / total
+        return q
+
+    found = mrdr(log, target, fit)
+
+    np.testing.assert_array_equal(seen[0], mrdr_weights(pick(target, log.action), log.propensity))
+    assert found.method == "MRDR"
+    assert abs(found.value - truth) < 4 * found.rows.std() / np.sqrt(len(found.rows))
