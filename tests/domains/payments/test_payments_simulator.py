@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from decisions.bandits.exploration import uniform
+from decisions.domains.payments import DOMAIN, WORLD
 from decisions.domains.payments.actions import (
     ACTIONS,
     COUNT,
@@ -232,6 +233,15 @@ def test_authorised_payments_take_twice_as_long_when_they_are_late() -> None:
     np.testing.assert_allclose(paid[late], 2 * failed[late])
     assert abs(failed[late].mean() - 0.5) <= 4 * 0.5 / late.sum() ** 0.5
     assert not late_days(SYNCHRONOUS, np.ones(200_000), u).any()
+
+
+def test_hardly_any_outcome_is_open_at_maturity() -> None:
+    u = RowKeys(1, np.arange(400_000)).uniforms("late", columns=2)
+    days = DOMAIN.maturity / DAY
+
+    for reward, stated in ((1.0, 0.0036), (0.0, 0.00013)):
+        open_share = (late_days(WORLD.delay, np.full(len(u), reward), u) > days).mean()
+        assert abs(open_share - stated) <= 4 * (stated / len(u)) ** 0.5 + 0.00005
 
 
 def test_soft_declines_come_back_once_with_their_parent() -> None:
