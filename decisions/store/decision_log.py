@@ -175,26 +175,38 @@ def _parted(frame: pl.DataFrame, problems: pl.Series) -> tuple[pl.DataFrame, pl.
 def _set_aside(
     connection: Connection, domain: str, kind: str, batch: str, bad: pl.DataFrame, *, now: datetime
 ) -> None:
-    """Writes refused rows to quarantine as text; one that is there already is left as it is."""
+    """Writes refused rows to quarantine as text; one that is there already is left as it is.
+
+    A row's digest names it. A decision that is refused is taken again, at another time, as long as
+    its unit waits: that time is not part of its name, or each attempt would be a further row.
+    """
     if bad.is_empty():
         return
+    bad = bad.unique(maintain_order=True)
     schema = bad.drop("problem").schema
     # As text, number by number: JSON has no NaN.
     texts = [
         pl.col(name).cast(pl.List(pl.String()) if isinstance(dtype, pl.List) else pl.String())
         for name, dtype in schema.items()
     ]
-    content = bad.select(pl.struct(texts).struct.json_encode()).to_series()
+    lasting = [text for text, name in zip(texts, schema, strict=True) if name != "decided_at"]
+    content, name = (
+        bad.select(pl.struct(columns).struct.json_encode().alias("text")).to_series()
+        for columns in (texts, lasting)
+    )
+    # Rows of one batch that differ in that time alone are told apart by their order.
+    place = pl.DataFrame({"name": name}).select(pl.int_range(pl.len()).over("name")).to_series()
+    names = [f"{each} {k}" if k else each for each, k in zip(name, place, strict=True)]
     rows = pl.DataFrame(
         {
             "kind": pl.repeat(kind, len(bad), dtype=pl.String(), eager=True),
-            "digest": [digest(text.encode()) for text in content],
+            "digest": [digest(each.encode()) for each in names],
             "batch": pl.repeat(batch, len(bad), dtype=pl.String(), eager=True),
             "reason": bad["problem"],
             "content": content,
             "quarantined_at": pl.repeat(now, len(bad), dtype=UTC_TIME, eager=True),
         }
-    ).unique("digest", keep="first")
+    )
     aside = prepare(QUARANTINE, domain, rows.cast(QUARANTINE.schema))
     write(connection, aside, batch=f"{kind} {batch}", now=now)
 

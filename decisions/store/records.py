@@ -142,7 +142,7 @@ QUARANTINE = Kind(
     ),
     key=("kind", "digest"),
     lookup="digest",
-    stamps=("quarantined_at", "batch", "reason"),
+    stamps=("quarantined_at", "batch", "reason", "content"),
 )
 KINDS: dict[str, Kind] = {
     kind.name: kind

@@ -186,7 +186,8 @@ create table diagnostic (
     foreign key (domain, number) references generation (domain, number)
 );
 
--- Rows that broke a rule, as text, with the rule. `digest` names the row.
+-- Rows that broke a rule, as text, with the rule. `digest` names the row; when a decision was taken
+-- is not part of the name, so that one taken again with the same content is the same row.
 create table quarantine (
     domain         text        not null,
     kind           text        not null,

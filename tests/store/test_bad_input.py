@@ -93,6 +93,28 @@ def test_bad_decisions_go_to_quarantine_once_and_the_others_are_stored(database:
     assert audit.verify(database).broken is None
 
 
+def test_a_bad_decision_taken_again_is_the_same_row_of_quarantine(database: Database) -> None:
+    begun(database)
+    append(database, "payments", "unit", "a", units(3), now=NOW)
+    bad = decided(units(3)).with_columns(scores=pl.lit([NAN, 0.1, 0.2]))
+    twice = decided(units(3))[:1]
+
+    def kept(frame: pl.DataFrame, day: int) -> int:
+        now = NOW + timedelta(days=day)
+        again = frame.with_columns(decided_at=pl.col("decided_at") + timedelta(days=day))
+        done = append(database, "payments", "decision", f"{day}", again, now=now)
+        assert (done.written, len(done.quarantined)) == (0, len(frame))
+        with database.reading() as connection:
+            return connection.exec_driver_sql("select count(*) from quarantine").scalar_one()
+
+    assert [kept(bad, day) for day in range(4)] == [3] * 4
+    later = twice.with_columns(decided_at=pl.col("decided_at") + timedelta(seconds=1))
+    assert [kept(pl.concat([twice, later]), day) for day in range(2)] == [5] * 2
+    other = bad.with_columns(scores=pl.lit([NAN, 0.1, 0.3]))
+    assert kept(other, 4) == 8
+    assert audit.verify(database).broken is None
+
+
 def test_outcomes_must_follow_their_decisions(database: Database) -> None:
     begun(database)
     append(database, "payments", "unit", "a", units(6), now=NOW)

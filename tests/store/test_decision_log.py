@@ -98,3 +98,14 @@ def test_units_wait_until_they_are_decided(database: Database) -> None:
         assigned["unit_id"][3] + 1,
         assigned["unit_id"][3] + 2,
     ]
+
+
+def test_a_unit_decided_in_any_slot_waits_no_more(database: Database) -> None:
+    begun(database)
+    append(database, "payments", "unit", "a", units(3), now=NOW)
+    second = decided(units(3)).with_columns(
+        pl.col("decision_id") + 1, slot=pl.lit(1, dtype=pl.Int16())
+    )
+    append(database, "payments", "decision", "a", second[:2], now=NOW)
+
+    assert pending(database, "payments", NOW)["unit_id"].to_list() == [units(3)["unit_id"][2]]
