@@ -1,7 +1,6 @@
 """The spine: the steps a DAG runs, for any domain. Each finds its own result when run twice."""
 
-from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from math import isfinite
@@ -13,7 +12,7 @@ from decisions.actions import ActionSet
 from decisions.code_version import code_version
 from decisions.diagnostics.churn import greedy_churn, normalised_entropy, total_variation
 from decisions.domain import Domain, World
-from decisions.errors import DataError, LeaseLost
+from decisions.errors import DataError
 from decisions.evaluation import Evaluation, unknown
 from decisions.frames import (
     DECISIONS,
@@ -41,6 +40,7 @@ DAY = timedelta(days=1)
 LEASE_SECONDS = 6 * 3600.0  # how long another holder waits for a worker that died
 LOOKBACK = timedelta(days=7)
 PREDECESSORS = 4  # how many earlier champions a trainer is shown
+GRACE = timedelta(days=2)  # how long after a day's end its rows may still be written at the source
 BATCH = 50_000  # decisions a transaction
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -55,23 +55,15 @@ def _leased(db: Database, name: str, holder: str) -> AbstractContextManager[Leas
     return leases.leased(db, name, holder=holder, seconds=LEASE_SECONDS)
 
 
-@contextmanager
-def _latest(db: Database, name: str, holder: str) -> Generator[Lease]:
+def _latest(db: Database, name: str, holder: str) -> AbstractContextManager[Lease]:
     """The lease of a short step, which whoever comes last takes from whoever has it.
 
     So a killed worker never keeps another one waiting. Two that are alive do no harm either: the
     earlier one's token is stale, its next write raises LeaseLost, and repeating it finds what the
     later one wrote.
     """
-    try:
-        lease = leases.acquire(db, name, holder=holder, seconds=LEASE_SECONDS)
-    except LeaseLost:
-        held_by = db.read("lease/holder", name=name)["holder"][0]
-        lease = leases.acquire(db, name, holder=held_by, seconds=LEASE_SECONDS)
-    try:
-        yield lease
-    finally:
-        leases.release(db, lease)
+    held = db.read("lease/holder", name=name)["holder"]
+    return _leased(db, name, held[0] if len(held) else holder)
 
 
 def begin(db: Database, domain: Domain, *, now: datetime, seed: int) -> None:
@@ -129,24 +121,27 @@ def _day(time: datetime) -> datetime:
     return time.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _missing_days(
-    db: Database, domain: Domain, what: str, *, first: datetime, until: datetime
-) -> list[datetime]:
-    """Starts of the whole UTC days of [first, until) that no `what` batch of units covers."""
-    done = set(db.read("seal/batches", domain=domain.name, kind="unit")["batch"].to_list())
-    days = [_day(first) + DAY * i for i in range(max(0, (until - _day(first)) // DAY))]
-    return [day for day in days if _name(what, day) not in done]
+def _days(first: datetime, until: datetime) -> list[datetime]:
+    """Starts of the whole UTC days from that of `first` to `until`."""
+    return [_day(first) + DAY * i for i in range(max(0, (until - _day(first)) // DAY))]
+
+
+def _sealed(db: Database, domain: Domain, kind: str) -> set[str]:
+    """The names of the batches of a kind that are stored."""
+    return set(db.read("seal/batches", domain=domain.name, kind=kind)["batch"].to_list())
 
 
 def due_days(db: Database, domain: Domain, *, until: datetime) -> list[datetime]:
     """Starts of the days whose units should have arrived by `until` and did not, oldest first.
 
     The day before `until` is always among them. No other lies before the domain began, or more
-    than LOOKBACK before `until`: an older gap is filled by runs for its own days.
+    than LOOKBACK before `until`: an older gap is filled by runs for its own days. A day that
+    brought nothing is due again.
     """
     begun = generations.generation(db, domain.name, 0).cutoff
     first = min(max(_day(begun), _day(until) - LOOKBACK), _day(until) - DAY)
-    return _missing_days(db, domain, "arrive", first=first, until=until)
+    done = _sealed(db, domain, "unit")
+    return [day for day in _days(first, until) if _name("arrive", day) not in done]
 
 
 def unit_columns(frame: pl.DataFrame, domain: Domain) -> pl.DataFrame:
@@ -203,6 +198,25 @@ def arrive(
         units = decision_log.assign_units(db, domain.name, arrivals)
         return decision_log.append(
             db, domain.name, "unit", _name("arrive", start), units, now=end, lease=lease
+        )
+
+
+def arrive_late(
+    db: Database, domain: Domain, *, start: datetime, end: datetime, now: datetime, holder: str
+) -> Appended:
+    """Stores the units observed in [start, end) that their source wrote down after they arrived.
+
+    One that is stored, by its reference, stays as it is, whatever the source says of it now.
+    """
+    with _latest(db, f"{domain.name}/arrive", holder) as lease:
+        settled = history(db, domain, since=start - (end - start), until=start, as_of=start)
+        arrivals = _payload(_world(domain).arrivals(start, end, settled), domain)
+        references = arrivals["reference"].drop_nulls().to_list()
+        known = db.read("unit/ids_of_references", domain=domain.name, reference_list=references)
+        late = arrivals.join(known, on="reference", how="anti")
+        units = decision_log.assign_units(db, domain.name, late)
+        return decision_log.append(
+            db, domain.name, "unit", _name("arrive", start), units, now=now, lease=lease
         )
 
 
@@ -281,24 +295,40 @@ def catch_up(db: Database, domain: Domain, *, until: datetime, holder: str) -> i
     its start, then receives its units, then decides them at its end. A scheduler may lose, merge
     or double its events: what is due is read from the store. Units that a run received and was
     stopped before deciding are decided first, as of the end of their day.
+
+    The days of the last GRACE are asked again on every run, for rows that were written at their
+    source after their day was read: those are decided as of `until`.
     """
     taken = 0
-    for start in due_days(db, domain, until=until):
+    due = due_days(db, domain, until=until)
+    arrived = _sealed(db, domain, "unit")
+    for start in due:
         taken += decide(db, domain, now=start, holder=holder)
         settle(db, domain, as_of=start, holder=holder)
         arrive(db, domain, start=start, end=start + DAY, holder=holder)
         taken += decide(db, domain, now=start + DAY, holder=holder)
+    for start in _days(until - GRACE, until):
+        if _name("arrive", start) in arrived:
+            arrive_late(db, domain, start=start, end=start + DAY, now=until, holder=holder)
     for moment in sorted({_day(until), until}):
         taken += decide(db, domain, now=moment, holder=holder)
     return taken
 
 
 def ingest_log(
-    db: Database, domain: Domain, *, start: datetime, end: datetime, holder: str
+    db: Database,
+    domain: Domain,
+    *,
+    start: datetime,
+    end: datetime,
+    holder: str,
+    known_at: datetime | None = None,
 ) -> int:
     """Stores the decisions that others took in [start, end), with outcomes; how many were new.
 
-    They are kept under generation 0, the domain's stand-in for whoever took them.
+    They are kept under generation 0, the domain's stand-in for whoever took them. Outcomes
+    observed after `known_at` (default: `end`) are left for a later call. Units, decisions and
+    outcomes are three transactions in this order; repeating the call stores what is missing.
 
     Raises:
         DataError: the domain brings no log, or a decision names a unit that did not arrive.
@@ -308,7 +338,7 @@ def ingest_log(
     log = domain.logged(start, end)
     with _latest(db, f"{domain.name}/ingest", holder) as lease:
         units = decision_log.assign_units(db, domain.name, _payload(log.arrivals, domain))
-        put = partial(decision_log.append, db, domain.name, now=end, lease=lease)
+        put = partial(decision_log.append, db, domain.name, now=known_at or end, lease=lease)
         put("unit", _name("ingest", start), units)
         ids = units.select("reference", "unit_id").drop_nulls().unique()
         decisions = _identified(log.decisions, ids).with_columns(
@@ -323,10 +353,14 @@ def ingest_log(
             log_outcomes = log.outcomes.with_columns(pl.lit(0, dtype=pl.Int16()).alias("slot"))
         else:
             log_outcomes = log.outcomes
-        outcomes = _identified(log_outcomes, ids).select(
-            decision_id(pl.col("unit_id"), pl.col("slot")).alias("decision_id"),
-            "reward",
-            "observed_at",
+        outcomes = (
+            _identified(log_outcomes, ids)
+            .select(
+                decision_id(pl.col("unit_id"), pl.col("slot")).alias("decision_id"),
+                "reward",
+                "observed_at",
+            )
+            .filter(pl.col("observed_at") <= (known_at or end))
         )
         put("outcome", _name("ingest", start), outcomes)
     return taken.written
@@ -376,15 +410,20 @@ def plan_generations(db: Database, domain: Domain, *, cutoff: datetime, seed: in
 def prepare(db: Database, domain: Domain, *, cutoff: datetime, seed: int, holder: str) -> None:
     """What a cut-off needs before it is planned: a champion, and others' logs where they decide.
 
-    A logged domain ingests the days of its training window and holdout that it lacks.
+    A logged domain ingests the days of its training window and holdout. A day is done once its
+    outcomes, which are stored last, are there and no more are to come: days younger than the
+    maturity and GRACE are asked for again, and so is one that a kill interrupted.
     """
     if domain.logged is None:
         begin(db, domain, now=cutoff, seed=seed)
         return
     first = _day(_training_span(domain, cutoff)[0])
     begin(db, domain, now=first, seed=seed)
-    for start in _missing_days(db, domain, "ingest", first=first, until=cutoff):
-        ingest_log(db, domain, start=start, end=start + DAY, holder=holder)
+    done = _sealed(db, domain, "outcome")
+    for start in _days(first, cutoff):
+        final = start + DAY + domain.maturity + GRACE <= cutoff
+        if not (final and _name("ingest", start) in done):
+            ingest_log(db, domain, start=start, end=start + DAY, known_at=cutoff, holder=holder)
 
 
 def _config(domain: Domain) -> dict[str, object]:
@@ -546,8 +585,8 @@ def diagnose(db: Database, domain: Domain, *, cutoff: datetime) -> None:
     known; `churn_total_variation` and `churn_greedy` against the parent, `entropy_normalised`, all
     three over the held-out contexts (finite actions only).
 
-    Measured once, with outcomes as known at the cut-off: where an outcome of before the cut-off was stored later, figures would differ,
-    and those that stand are those that could be known.
+    Measured once, with outcomes as known at the cut-off: one of before the cut-off that is stored
+    later would change the figures, and those that stand are those that could be known.
     """
     measured = set(db.read("diagnostic/all", domain=domain.name)["number"].to_list())
     planned = [
