@@ -1,8 +1,12 @@
 """Generation after generation of payments: what exploring earns, and what it does to the next.
 
-Acceptance checks A6, A7 and A10 of the design: four environments, twelve generations of 10 000
-decisions after a uniform one, a memory of one generation. Each figure is the mean over the
-environments with its 95 % t interval over them.
+Acceptance checks A6, A7 and A10 of the design: twelve generations of 10 000 decisions after a
+uniform one, a memory of one generation, in four environments (seeds 10 to 13). Each figure is the
+mean over the environments with its 95 % t interval over them.
+
+The ablation A10 is reported twice. The design names seeds 10 to 13. Seeds 14 to 17 were added
+after those four had left it open whether the swing remains once the classes are balanced; the p
+values of all eight are therefore not those of a test planned beforehand.
 """
 
 from collections.abc import Callable
@@ -17,7 +21,7 @@ from decisions.policy import FloatArray
 from decisions.seeds import stream
 
 SEEDS = (10, 11, 12, 13)
-MORE_SEEDS = (14, 15, 16, 17)  # for the ablation alone, whose test needs more series
+MORE_SEEDS = (14, 15, 16, 17)  # for the ablation alone, added after seeing the first result
 GENERATIONS = 12
 ROWS = 10_000
 PERMUTATIONS = 2_000
@@ -47,12 +51,13 @@ def run(bench: Workbench) -> None:
         )
     _rewards(bench, results)
     _damage(bench, results)
+    _class_balance(bench, results, f"seeds {SEEDS[0]}-{SEEDS[-1]}")
     for seed, arm in bench.track([(s, a) for s in MORE_SEEDS for a in ABLATION], "ablation"):
         if seed not in days:
             days = {seed: Days(Environment(seed=seed), rows=ROWS)}
         part = bench.part(f"seed-{seed}-{_slug(arm)}", _part(days[seed], arm, seed))
         results[arm.name].append(part)
-    _class_balance(bench, results)
+    _class_balance(bench, results, f"seeds {SEEDS[0]}-{MORE_SEEDS[-1]}")
 
 
 def _slug(arm: Arm) -> str:
@@ -160,7 +165,7 @@ def permutation_p(series: FloatArray, rng: np.random.Generator) -> tuple[float, 
     return seen, float((1 + (permuted <= seen).sum()) / (PERMUTATIONS + 1))
 
 
-def _class_balance(bench: Workbench, results: dict[str, list[Records]]) -> None:
+def _class_balance(bench: Workbench, results: dict[str, list[Records]], seeds: str) -> None:
     """A10: is it the class balance, or the lost support, that makes generations swing?"""
     figures: dict[str, tuple[float, float]] = {}
     for name, value in (
@@ -174,12 +179,14 @@ def _class_balance(bench: Workbench, results: dict[str, list[Records]]) -> None:
         )
         figures[name] = permutation_p(series, stream(0, "payments-generations", name))
         r1, p = figures[name]
-        bench.check(f"A10 lag-1 autocorrelation, {name}", r1, f"reported (p = {p:.4f})", ok=None)
+        bench.check(
+            f"A10, {seeds}: lag-1 autocorrelation, {name}", r1, f"reported (p = {p:.4f})", ok=None
+        )
     cost = 100 * (
         _mean(results[_THINNED.name], "value_greedy") - _mean(results["uniform"], "value_greedy")
     )
     bench.check(
-        "A10 next greedy value of uniform logs thinned by 26 % of failures, pp",
+        f"A10, {seeds}: next greedy value of uniform logs thinned by 26 % of failures, pp",
         float(cost.mean()),
         "reported (prototype: -0.25)",
         ok=None,
@@ -190,7 +197,7 @@ def _class_balance(bench: Workbench, results: dict[str, list[Records]]) -> None:
         - _mean(results["squarecb-1000"], "negatives_share")
     )
     bench.check(
-        "A10 failures logged by the reweighted arm minus the plain one, pp",
+        f"A10, {seeds}: failures logged by the reweighted arm minus the plain one, pp",
         float(balanced.mean()),
         "reported",
         ok=None,
@@ -204,4 +211,4 @@ def _class_balance(bench: Workbench, results: dict[str, list[Records]]) -> None:
         f"with the classes balanced the swing {kept} (r1 {plain:.2f} to {weighted:.2f}, p ="
         f" {p_weighted:.4f}); unbalancing uniform logs {made} swing (p = {p_thinned:.4f})"
     )
-    bench.check("A10 finding", finding, "ablation run and reported as found", ok=True)
+    bench.check(f"A10, {seeds}: finding", finding, "reported as found", ok=None)
