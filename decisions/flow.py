@@ -1,11 +1,13 @@
 """The spine: the steps a DAG runs, for any domain. Each finds its own result when run twice."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import polars as pl
 
 from decisions.actions import ActionSet
@@ -17,6 +19,7 @@ from decisions.evaluation import Evaluation, unknown
 from decisions.frames import (
     DECISIONS,
     OUTCOMES,
+    SLOTS,
     UTC_TIME,
     conform,
     decided,
@@ -27,7 +30,7 @@ from decisions.gate import Verdict
 from decisions.judging import judge_together
 from decisions.policy import BoolArray, FinitePolicy, Policy
 from decisions.seeds import RowKeys, stream
-from decisions.store import artifacts, decision_log, generations, leases
+from decisions.store import artifacts, decision_log, generations, leases, undecided
 from decisions.store.database import Database
 from decisions.store.decision_log import Appended
 from decisions.store.generations import Generation
@@ -248,22 +251,69 @@ def decisions_for(
 def decide(db: Database, domain: Domain, *, now: datetime, holder: str) -> int:
     """Decides every unit observed before `now` that has no decision; how many were stored.
 
-    The champion of that time acts. A decision that breaks a rule of `frames.decision_problems`
-    goes to quarantine and its unit stays pending.
+    The champion of that time acts. A unit for which it fails (no eligible action, a payload that
+    cannot be read), and a decision that breaks a rule of `frames.decision_problems`, go to
+    quarantine with the reason; the others are decided. Such a unit stays pending: the generation
+    that failed does not try it again, the next champion does, once. Reasons that time mends, as a
+    parent decision that is missing yet, are tried again on every run.
+
+    Raises:
+        Exception: what the policy raised, where it can decide neither any unit of a batch nor a
+            sample of the domain's own: then the policy is broken, not the units.
     """
     with _latest(db, f"{domain.name}/decide", holder) as lease:
         number = generations.champion_at(db, domain.name, now)
         seed = generations.generation(db, domain.name, number).seed
         policy = load_policy(db, domain, number)
         pending = decision_log.pending(db, domain.name, now)
+        if pending.height:
+            failed_before = undecided.undecidable(db, domain.name, number)
+            pending = pending.filter(~pl.col("unit_id").is_in(failed_before.implode()))
+        take = partial(decisions_for, domain, policy, seed=seed, generation=number, now=now)
         written = 0
         for units in pending.iter_slices(BATCH):
-            made = decisions_for(domain, policy, units, seed=seed, generation=number, now=now)
-            batch = f"{_name('decide', now)}/{made['decision_id'][0]}"
-            written += decision_log.append(
-                db, domain.name, "decision", batch, made, now=now, lease=lease
-            ).written
+            made, failed = _tried(take, units)
+            if not made:
+                _act_on_sample(domain, policy, seed)
+            batch = f"{_name('decide', now)}/{units['unit_id'][0] * SLOTS}"
+            undecided.set_aside(
+                db, domain.name, batch, _failures(failed), generation=number, now=now, lease=lease
+            )
+            if made:
+                written += decision_log.append(
+                    db, domain.name, "decision", batch, pl.concat(made), now=now, lease=lease
+                ).written
     return written
+
+
+def _tried(
+    take: Callable[[pl.DataFrame], pl.DataFrame], units: pl.DataFrame
+) -> tuple[list[pl.DataFrame], list[tuple[int, str]]]:
+    """Decisions of the units that can be decided, and (unit id, why) of those that cannot.
+
+    A batch that fails is halved until the units at fault stand alone.
+    """
+    try:
+        return [take(units)], []
+    except Exception as error:
+        if units.height == 1:
+            return [], [(int(units["unit_id"][0]), f"{type(error).__name__}: {error}")]
+    half = units.height // 2
+    made, failed = _tried(take, units.head(half))
+    more, also_failed = _tried(take, units.tail(-half))
+    return made + more, failed + also_failed
+
+
+def _failures(failed: list[tuple[int, str]]) -> pl.DataFrame:
+    schema = {"unit_id": pl.Int64(), "reason": pl.String()}
+    return pl.DataFrame(failed, schema=schema, orient="row")
+
+
+def _act_on_sample(domain: Domain, policy: Policy, seed: int) -> None:
+    """Raises whatever a policy raises that cannot even decide the domain's own sample."""
+    rng = stream(seed, domain.name, "probe")
+    context = domain.observe(domain.sample(16, rng).lazy()).collect()
+    policy.act(context, domain.eligible(context), RowKeys(seed, np.arange(16)))
 
 
 def settle(db: Database, domain: Domain, *, as_of: datetime, holder: str) -> int:

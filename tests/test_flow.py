@@ -9,7 +9,8 @@ import pytest
 
 from decisions import flow
 from decisions.domain import Domain, Log
-from decisions.errors import ConflictingRecord, DataError, LeaseLost
+from decisions.errors import ConflictingRecord, DataError, LeaseLost, NoEligibleAction
+from decisions.policy import BoolArray
 from decisions.replay import explain, replay
 from decisions.store import audit, decision_log, generations, leases
 from decisions.store.database import Database
@@ -603,3 +604,85 @@ def test_units_that_their_source_wrote_after_midnight_arrive_with_the_next_run(
     assert (first, second, third) == (19, 21, 0)
     assert belated["observed_at"].dt.day().to_list() == [1, 2]
     assert belated["decided_at"].to_list() == [START + 2 * DAY] * 2
+
+
+def test_a_unit_without_an_eligible_action_does_not_hold_up_the_others(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def picky(context: pl.DataFrame) -> BoolArray:
+        tried.append(context.height)
+        if (context["weight"] < 1e-11).any():
+            raise NoEligibleAction("weight is too small for any action")
+        return COINS.eligible(context)
+
+    domain = replace(COINS, eligible=picky)
+    flow.begin(database, domain, now=START, seed=11)
+    flow.arrive(database, domain, start=START, end=START + DAY, holder="test")
+    light = (
+        flow.unit_columns(decision_log.pending(database, domain.name, START + DAY), domain)
+        .filter(pl.col("weight") < 1e-11)
+        .height
+    )
+    taken = flow.decide(database, domain, now=START + DAY, holder="test")
+    set_aside = counts(database)["quarantine"]
+    tried.clear()
+    again = flow.decide(database, domain, now=START + 2 * DAY, holder="test")
+
+    assert light > 0
+    assert (taken, again) == (300 - light, 0)
+    assert set_aside == counts(database)["quarantine"] == light
+    assert tried == []
+    flow.begin(database, COINS, now=START, seed=11)
+    number = generations.plan(
+        database, COINS.name, cutoff=START + DAY, policies=["means"], seed=3, config={},
+        code_version="test", now=START + DAY,
+    )[0]  # fmt: skip
+    generations.record_artifact(
+        database, COINS.name, number, generations.artifact(database, COINS.name, 0), rows=0,
+        details={}, now=START + DAY,
+    )  # fmt: skip
+    generations.promote(
+        database, COINS.name, number, by="a person", reason="mended", now=START + DAY
+    )
+    assert flow.decide(database, COINS, now=START + 2 * DAY, holder="test") == light
+    assert audit.verify(database).broken is None
+
+
+def test_a_policy_that_decides_nothing_is_an_error_and_sets_no_unit_aside(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Table, *arguments: object) -> object:
+        raise ValueError("no tree")
+
+    flow.begin(database, COINS, now=START, seed=11)
+    flow.arrive(database, COINS, start=START, end=START + DAY, holder="test")
+    monkeypatch.setattr(Table, "act", broken)
+
+    with pytest.raises(ValueError, match="no tree"):
+        flow.decide(database, COINS, now=START + DAY, holder="test")
+
+    assert counts(database)["quarantine"] == 0
+
+
+def test_a_decision_refused_once_is_not_tried_again_by_the_same_generation(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act, tried = Table.act, list[int]()
+
+    def poisoned(self: Table, context: pl.DataFrame, *arguments: object) -> object:
+        tried.append(context.height)
+        draw = act(self, context, *arguments)  # type: ignore[arg-type]
+        assert draw.scores is not None
+        draw.scores[0, 0] = np.nan
+        return draw
+
+    flow.begin(database, COINS, now=START, seed=11)
+    flow.arrive(database, COINS, start=START, end=START + DAY, holder="test")
+    monkeypatch.setattr(Table, "act", poisoned)
+    flow.decide(database, COINS, now=START + DAY, holder="test")
+    flow.decide(database, COINS, now=START + 2 * DAY, holder="test")
+
+    assert tried == [300]
+    assert counts(database)["quarantine"] == 1
