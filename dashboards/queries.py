@@ -74,11 +74,9 @@ def _reason(note: str | None, reasons: str) -> dict[str, Any]:
         _broken(rule) for rule in rules.values() if not rule["kept"]
     ]
     if gain is not None and margin is not None and math.isfinite(float(gain["measured"])):
-        held = "is above" if gain["kept"] else "is not above"
-        words.append(
-            f"lower bound of the difference, {100 * float(gain['measured']):+.2f} points, {held}"
-            f" the limit of {margin:+.2f}"
-        )
+        kept = "above" if gain["kept"] else "not above"
+        lower = 100 * float(gain["measured"])
+        words.append(f"lower bound {lower:+.2f} points, {kept} {margin:+.2f}")
     return {"why": "; ".join(words), "margin": margin}
 
 

@@ -74,7 +74,9 @@ def reigns(promotions: pl.DataFrame, *, last: datetime) -> pl.DataFrame:
     )
 
 
-def headline(generations: pl.DataFrame, promotions: pl.DataFrame, timeline: pl.DataFrame) -> None:
+def headline(
+    generations: pl.DataFrame, promotions: pl.DataFrame, timeline: pl.DataFrame, reward: str
+) -> None:
     """Who is champion, what was tried, and what came of it, in one sentence and four figures."""
     champion = promotions.row(-1, named=True)
     newest = generations.filter(pl.col("cutoff") == pl.col("cutoff").max())
@@ -83,6 +85,11 @@ def headline(generations: pl.DataFrame, promotions: pl.DataFrame, timeline: pl.D
     if made.height:
         became = made.row(-1, named=True)
         result = f"**generation {became['number']} ({became['policy']}) became champion**"
+        gain = interval(newest, "difference").to_list()[
+            newest["number"].to_list().index(became["number"])
+        ]
+        if gain != "unknown":
+            result += f", estimated {gain} points against the champion before it"
         if became["promoted_by"] != "gate":
             result += f", promoted by {became['promoted_by']}"
     elif waiting:
@@ -95,7 +102,14 @@ def headline(generations: pl.DataFrame, promotions: pl.DataFrame, timeline: pl.D
     columns = st.columns(4)
     columns[0].metric("Champion", f"{champion['number']}: {champion['policy']}")
     columns[1].metric("Champion since", champion["promoted_at"].strftime("%-d %b %Y"))
-    columns[2].metric("Candidates judged", f"{(generations['verdict'] != 'not judged').sum()}")
+    value = generations.filter(pl.col("number") == champion["number"])["value"].drop_nulls()
+    if value.len():
+        columns[2].metric(
+            "Its estimated value", f"{value[0]:.1f} %", help=f"In per cent: {reward}"
+        )
+    else:
+        judged = (generations["verdict"] != "not judged").sum()
+        columns[2].metric("Candidates judged", f"{judged}")
     columns[3].metric("Decisions logged", f"{timeline['decisions_logged'].sum():,}")
 
 
@@ -105,9 +119,9 @@ def table(generations: pl.DataFrame, why: pl.DataFrame) -> None:
         pl.col("number").alias("Generation"),
         pl.col("policy").alias("Policy"),
         pl.col("cutoff").dt.replace_time_zone(None).alias("Data until (UTC)"),
-        pl.col("decisions_logged").alias("Decisions"),
-        interval("value").alias("Value, %"),
-        interval("difference").alias("Difference, points"),
+        pl.col("decisions_logged").alias("Decisions taken"),
+        interval(generations, "value").alias("Value, %"),
+        interval(generations, "difference").alias("Difference, points"),
         pl.col("verdict").alias("Verdict"),
         pl.col("why").fill_null("").alias("Why"),
     )
@@ -121,10 +135,19 @@ def table(generations: pl.DataFrame, why: pl.DataFrame) -> None:
     )
 
 
-def interval(name: str) -> pl.Expr:
+def interval(generations: pl.DataFrame, name: str) -> pl.Series:
     """A value and its interval as text; "unknown" where there is none."""
-    parts = [pl.col(name + end).round(3).cast(pl.String) for end in ("", "_lower", "_upper")]
-    return pl.format("{} [{} to {}]", *parts).fill_null("unknown")
+    sign = "+" if name == "difference" else ""
+    rows = generations.select(name, f"{name}_lower", f"{name}_upper").iter_rows()
+    return pl.Series(
+        [
+            "unknown"
+            if None in row
+            else "{} [{} to {}]".format(*(f"{each:{sign}.2f}" for each in row))
+            for row in rows
+        ],
+        dtype=pl.String,
+    )
 
 
 def page() -> None:
@@ -142,8 +165,8 @@ def page() -> None:
     if generations.is_empty() or changes.is_empty():
         st.info("Only the baseline exists yet. The first generation appears after the next run.")
         return
-    headline(generations, changes, mine)
     reward = {each.name: each.reward for each in all_domains()}.get(domain, "reward")
+    headline(generations, changes, mine, reward)
     why = queries.reasons().filter(pl.col("domain") == domain)
     judged = generations.filter(pl.col("difference").is_not_null())
     if judged.height:
@@ -174,6 +197,10 @@ def page() -> None:
     st.subheader("Who was champion, and when?")
     st.altair_chart(charts.champions(reigns(changes, last=mine["cutoff"].sort()[-1])))
     st.subheader("Every generation, the newest first")
+    st.caption(
+        "“Why” names the lower bound that the gate asked for: where several candidates compete it"
+        " is below that of the interval shown."
+    )
     table(generations, why)
 
 

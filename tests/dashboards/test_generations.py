@@ -67,7 +67,7 @@ def test_generations_show_champion_verdicts_and_reasons(
     assert any("with its 95 % interval" in caption.value for caption in page.caption)
     worse = table[table["Generation"] == 4].iloc[0]
     assert worse["Verdict"] == "rejected"
-    assert "-2.80 points, is not above the limit of +0.00" in worse["Why"]
+    assert "lower bound -2.80 points, not above +0.00" in worse["Why"]
 
 
 def test_only_a_promotion_makes_a_champion(
