@@ -118,5 +118,5 @@ DOMAIN = Domain(
     holdout=timedelta(days=3),
     window=timedelta(days=4),
     logged=logged,
-    cutoffs=tuple(datetime(2019, 11, 29, tzinfo=UTC) + timedelta(days=day) for day in range(3)),
+    cutoffs=(datetime(2019, 11, 30, tzinfo=UTC), datetime(2019, 12, 1, tzinfo=UTC)),
 )
