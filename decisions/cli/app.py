@@ -36,6 +36,8 @@ COMMANDS = (  # panel, name, module, attribute, help
     ("Local stack", "status", "stack", "status", "Addresses, Airflow's login, health."),
     ("Local stack", "down", "stack", "down", "Stop the stack and clean up after earlier ones."),
     ("Local stack", "doctor", "stack", "doctor", "Find what is wrong, and what to do about it."),
+    ("Govern", "migrate", "govern", "migrate", "Create the schema, or bring it up to date."),
+    ("Govern", "promote", "govern", "promote", "Make a generation champion by hand; roll back."),
     ("Evidence", "audit", "audit", "app", "Verify, anchor and export the chain of seals."),
     ("Evidence", "replay", "replay", "replay", "Take stored decisions again, bit for bit."),
     ("Measure", "study", "study", "app", "Long measurements with a verdict at the end."),
