@@ -36,9 +36,5 @@ class LeaseLost(StoreError):
     """Another worker took this work over; what this one made was not written."""
 
 
-class SealBroken(StoreError):
-    """Stored rows, or the chain over them, differ from what was sealed."""
-
-
 class StackError(DecisionsError):
     """A part of the local stack did not start, or is not healthy."""

@@ -13,7 +13,7 @@ import polars as pl
 from psycopg import sql
 from sqlalchemy import Connection
 
-from decisions.errors import DataError, SealBroken
+from decisions.errors import DataError
 from decisions.store import copy_format
 from decisions.store.artifacts import digest
 from decisions.store.columns import content_digest, fingerprints, flatten
@@ -101,17 +101,6 @@ def verify_export(
     if found.broken is not None:
         return found
     return _with_artifacts(found, _exported_artifacts(folder))
-
-
-def require_intact(found: Audit) -> Audit:
-    """`found` when nothing is broken.
-
-    Raises:
-        SealBroken: something is; the message names the place.
-    """
-    if found.broken is not None:
-        raise SealBroken(str(found.broken))
-    return found
 
 
 def write_anchor(db: Database, file: Path, *, now: datetime) -> Head:

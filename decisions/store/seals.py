@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from sqlalchemy import Connection
 
-from decisions.store.database import Database, execute
+from decisions.store.database import execute
 
 
 def _instant(time: datetime) -> str:
@@ -98,9 +98,3 @@ def seals_of_batch(connection: Connection, domain: str, kind: str, batch: str) -
 def add_seal(connection: Connection, seal: Seal) -> None:
     """Appends a link to the chain."""
     execute(connection, "seal/add", digest=seal.digest, **vars(seal))
-
-
-def head(db: Database) -> Head:
-    """The newest link of the chain."""
-    with db.reading() as connection:
-        return chain_head(connection)

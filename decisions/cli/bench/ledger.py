@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from decisions.cli.bench.plain_copy import make_plain_table, plain_copy
 from decisions.cli.report import Workbench
 from decisions.frames import DECISIONS, SLOTS, UNITS, unit_id
 from decisions.seeds import stream
@@ -16,7 +17,6 @@ from decisions.stack.postgres import create_database, running_postgres
 from decisions.store import generations
 from decisions.store.database import Database, migrate
 from decisions.store.decision_log import append
-from decisions.store.plain_copy import make_plain_table, plain_copy
 
 SEED = 7
 ROWS = 100_000
