@@ -104,7 +104,7 @@ def backfill(
 def _main_job(jobs: list[Job], *, headless: bool, patience_s: float) -> None:
     terminate_politely()
     report = reporter()
-    found = running.find(home())
+    found = running.find_lasting(home(), report)
     own: running.Stack | None = None
     try:
         if found is None:

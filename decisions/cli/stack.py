@@ -94,14 +94,15 @@ def up(
 ) -> None:
     """Start PostgreSQL, MLflow, Airflow and the dashboard, and keep them until Ctrl-C."""
     terminate_politely()
-    found = running.find(home())
+    report = reporter()
+    found = running.find_lasting(home(), report)
     if found is not None:
         ERR.print("The stack runs already.")
         print_addresses(found)
         return
     stack = None
     try:
-        stack = running.start(home(), reporter(), detached=detach)
+        stack = running.start(home(), report, detached=detach)
         print_addresses(stack)
         if not detach:
             serve_until_stopped(stack)

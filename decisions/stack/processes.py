@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 MARK = "DECISIONS_STACK"
+STOPPING = "stopping"  # the phase of a stack that ends
 Identity = tuple[int, float]  # id and creation time (epoch seconds): an id alone is used again
 
 

@@ -30,6 +30,12 @@ class Stack:
     phase: str
     addresses: dict[str, str]  # fields of `Settings`
     checks: dict[str, tuple[str, str | None]]  # by service: URL, and part of its JSON answer
+    owner: processes.Identity | None = None  # the command that it ends with
+
+    def is_ending(self) -> bool:
+        """Whether it stops, or will at once because the command that wanted it is gone."""
+        orphaned = self.owner is not None and not processes.is_alive(*self.owner)
+        return orphaned or self.phase == processes.STOPPING
 
 
 def find(home: Path) -> Stack | None:
@@ -45,7 +51,22 @@ def find(home: Path) -> Stack | None:
         phase=content["phase"],
         addresses={key: content[key] for key in content if key.endswith("_url")},
         checks={name: (url, part) for name, (url, part) in content.get("services", {}).items()},
+        owner=tuple(content["owner"]) if content.get("owner") else None,
     )
+
+
+def find_lasting(home: Path, report: Callable[[str], None]) -> Stack | None:
+    """The stack that runs and is not about to end; one that is ending is waited for."""
+    deadline = time.monotonic() + 2 * STOP_PATIENCE_S
+    told = False
+    while (stack := find(home)) is not None and stack.is_ending():
+        if time.monotonic() > deadline:
+            break
+        if not told:
+            report("waiting for the stack of an earlier run to end")
+            told = True
+        time.sleep(0.2)
+    return stack
 
 
 def ailment(url: str, part: str | None, *, timeout_s: float = 5.0) -> str | None:

@@ -15,6 +15,7 @@ import threading
 import types
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from honcho.manager import Manager
@@ -161,14 +162,16 @@ def run(home: Path, *, scheduled: bool, owner: processes.Identity | None) -> Non
             which is left alone.
     """
     with held(home, patience_s=LOCK_PATIENCE_S, hopeless=lambda: is_published(home)):
-        publish(home, "cleaning up after earlier runs")
+        tell = partial(publish, home, owner=owner)
+        tell("cleaning up after earlier runs")
         try:
             watchdog(home, owner)
             if left := processes.sweep(home):
                 log.info("ended %d processes that an earlier run had left", left)
-            _serve(home, scheduled=scheduled)
+            _serve(home, tell, scheduled=scheduled)
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            tell(processes.STOPPING)
             processes.sweep(home)
             (home / "stack.json").unlink(missing_ok=True)
 
@@ -182,27 +185,26 @@ def is_published(home: Path) -> bool:
     return processes.is_alive(content["supervisor"], content["started"])
 
 
-def _serve(home: Path, *, scheduled: bool) -> None:
+def _serve(home: Path, tell: Callable[..., None], *, scheduled: bool) -> None:
     from decisions.store.database import Database, migrate
 
     logs = home / "logs"
     for folder in (logs, home / "mlflow", home / "airflow"):
         folder.mkdir(parents=True, exist_ok=True)
     _write_login(home)
-    publish(home, "starting PostgreSQL and preparing Airflow's database")
+    tell("starting PostgreSQL and preparing Airflow's database")
     chosen = ports.choose(PORTS)
     draft = environment(home, chosen, "", scheduled=scheduled)
     airflow = _prepare_airflow(draft, logs)
     try:
         with _database(home) as (database_url, ended):
             migrate(Database(database_url))
-            publish(home, "preparing Airflow's database", database_url=database_url)
+            tell("preparing Airflow's database", database_url=database_url)
             if airflow.wait() != 0:
                 file = logs / "airflow-migrate.log"
                 raise StackError(f"airflow db migrate failed; {file} ends with:\n{tail(file)}")
             parts = services(home, chosen)
-            publish(
-                home,
+            tell(
                 "services",
                 database_url=database_url,
                 services={

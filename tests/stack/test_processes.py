@@ -3,6 +3,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -224,6 +225,20 @@ def test_a_stack_is_found_while_its_supervisor_lives(tmp_path: Path) -> None:
     assert found is not None
     assert found.addresses == {"airflow_url": "http://127.0.0.1:1"}
     assert found.checks == {"airflow-scheduler": ("http://127.0.0.1:1/health", "scheduler")}
+
+
+def test_a_stack_whose_owner_is_gone_is_waited_for_not_used(tmp_path: Path) -> None:
+    told: list[str] = []
+    supervisor.publish(tmp_path, "services", owner=processes.identity())
+    assert running.find_lasting(tmp_path, told.append) is not None
+
+    supervisor.publish(tmp_path, "services", owner=(2**22 + 1, 0.0))
+    timer = threading.Timer(0.5, (tmp_path / "stack.json").unlink)
+    timer.start()
+
+    assert running.find_lasting(tmp_path, told.append) is None
+    timer.join()
+    assert told == ["waiting for the stack of an earlier run to end"]
 
 
 def test_a_stack_of_a_dead_supervisor_is_not_found(tmp_path: Path) -> None:
