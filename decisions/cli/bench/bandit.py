@@ -54,7 +54,7 @@ def run(bench: Workbench) -> None:
         DecisionsError: vowpalwabbit is not installed.
     """
     workspace = _vowpal_wabbit()
-    _check_parity(bench, workspace)
+    check_parity(bench, workspace)
     stream = _stream(DECISIONS)
     theirs, lines = _act_online(stream, workspace, bench)
     ours, lightgbm = _our_actions(stream, _Ridge), _our_actions(stream, _Boosted)
@@ -354,7 +354,7 @@ def _check_batch(bench: Workbench, stream: Stream) -> None:
     )
 
 
-def _check_parity(bench: Workbench, workspace: Any) -> None:
+def check_parity(bench: Workbench, workspace: Any, *, prefix: str = "") -> None:
     """Vowpal Wabbit's own probabilities against the formula on its own predicted costs."""
     arms, costs = ("|a x", "|a y", "|a z"), (0.05, 0.10, 0.20)
     explorer = workspace("--cb_explore_adf --squarecb --quiet")
@@ -372,7 +372,7 @@ def _check_parity(bench: Workbench, workspace: Any) -> None:
     ours = inverse_gap_weighting(1.0 - predicted[None, :], mask, gamma=power(601))[0]
     worst = float(np.abs(ours - probabilities).max())
     bench.check(
-        "SquareCB probabilities on equal scores, 601 examples: greatest difference",
+        f"{prefix}SquareCB probabilities on equal scores, 601 examples: greatest difference",
         worst,
         "<= 1e-6",
         ok=worst <= 1e-6,

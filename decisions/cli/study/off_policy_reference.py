@@ -30,6 +30,7 @@ SEED = 20
 DIGITS_SEED = 12_345
 REPLICATIONS, ROWS, GAMMA = 200, 2_000, 300.0
 POPULATION, FITTED = 50_000, 10_000
+_STOPPING = 2e-4
 TRUTH, RELATIVE_ERROR = 0.9634340222575517, 0.01827255896321327
 
 
@@ -41,15 +42,20 @@ def run(bench: Workbench) -> None:
 
 
 def digits(bench: Workbench) -> None:
-    """A4: the digits problem of Open Bandit Pipeline's documentation, to the last digits."""
+    """A4: the digits problem of Open Bandit Pipeline's documentation, to the digits printed.
+
+    Figures that use a fitted q are held to 2e-4: between stopping rules of the logistic
+    regression's optimiser (1000 or 100 000 iterations, tolerance 1e-4 or 1e-8, L-BFGS or Newton)
+    they move by up to 1.8e-4, and the printed ones do not name theirs.
+    """
     found = bench.part("digits", _digits)
     wanted = {"truth": (TRUTH, 1e-9), "IPS relative error": (RELATIVE_ERROR, 1e-9)}
-    wanted |= {"IPS": (0.981038, 1e-6), "mean weight": (1.03145, 1e-5), "SNIPS": (0.951128, 1e-6)}
+    wanted |= {"IPS": (0.981038, 5e-7), "mean weight": (1.03145, 5e-6), "SNIPS": (0.951128, 5e-7)}
     wanted |= {
-        "DM relative error": (0.17900, 5e-4),
-        "DR relative error": (0.00334, 5e-4),
-        "Switch-DR relative error": (0.01272, 5e-4),
-        "DRos relative error": (0.00955, 5e-4),
+        "DM relative error": (0.17900, _STOPPING),
+        "DR relative error": (0.00334, _STOPPING),
+        "Switch-DR relative error": (0.01272, _STOPPING),
+        "DRos relative error": (0.00955, _STOPPING),
     }
     for name, (value, tolerance) in wanted.items():
         bench.check(
@@ -110,16 +116,17 @@ def _uniform_log(
     return TrainingSet(context=context, action=action, reward=pick(reward, action))
 
 
-def _problem(environment: Environment, *, seed: int) -> _Problem:
+def _problem(environment: Environment, *, seed: int, rows_of_q: int = ROWS) -> _Problem:
     """Two models of independent days: one makes the target policy, the other is q.
 
-    The q is learned from as many rows as are judged; with five times as many the direct method's
-    bias is about half.
+    The q is learned from `rows_of_q` rows. ROWS, as many as are judged, was chosen after a first
+    run with five times as many, whose q was too good for the direct method to be off by the 1 pp
+    that the design wants to see. Both are reported.
     """
     rng = stream(seed, "off-policy", "models")
     policy_model, q_model = (
         fit_encoded(_uniform_log(environment, day, rows, rng), rng)
-        for day, rows in ((1, FITTED), (2, ROWS))
+        for day, rows in ((1, FITTED), (2, rows_of_q))
     )
     units = environment.arrivals(3, np.arange(POPULATION, dtype=np.int64), per_day=POPULATION)
     context = units.lazy().pipe(observe).collect()
@@ -180,6 +187,22 @@ def _replications() -> dict[str, list[float]]:
     return columns
 
 
+def _better_model() -> dict[str, float]:
+    """RMSE and bias of DM and DR, and RMSE of SNIPS, in pp, where q saw five times the rows."""
+    problem = _problem(Environment(seed=SEED), seed=SEED, rows_of_q=5 * ROWS)
+    errors: dict[str, list[float]] = {"DM": [], "DR": [], "SNIPS": []}
+    for replication in range(REPLICATIONS):
+        log, target = _drawn(problem, stream(SEED, "off-policy", f"replication {replication}"))
+        terms = terms_of(log, target)
+        for name, each in errors.items():
+            each.append(100 * (terms[name].value - problem.value))
+    found = {name: np.array(each) for name, each in errors.items()}
+    bias = {f"bias of {name}": float(each.mean()) for name, each in found.items()}
+    return bias | {
+        f"RMSE of {name}": float(np.sqrt((each**2).mean())) for name, each in found.items()
+    }
+
+
 def estimators(bench: Workbench) -> None:
     """A5: bias, error and coverage over 200 uniform logs of 2000 rows; the value is exact."""
     found = {name: np.array(values) for name, values in bench.part("a5", _replications).items()}
@@ -203,6 +226,10 @@ def estimators(bench: Workbench) -> None:
     for name in ("SNIPS", "DR"):
         ratio = rmse[name] / rmse["IPS"]
         bench.check(f"A5 RMSE of {name} over that of IPS", ratio, "below 0.5", ok=ratio < 0.5)
+    ratio = rmse["DR"] / rmse["SNIPS"]
+    bench.check(
+        "A5 RMSE of DR over that of SNIPS", ratio, "[0.7, 1.4]: alike", ok=0.7 <= ratio <= 1.4
+    )
     for name in ("IPS", "SNIPS", "DR", "SNDR"):
         covered = float(found[f"{name} covered"].mean())
         bench.check(
@@ -211,6 +238,10 @@ def estimators(bench: Workbench) -> None:
             "[0.90, 0.98]",
             ok=0.90 <= covered <= 0.98,
             interval=_share_interval(covered),
+        )
+    for name, value in bench.part("a5-better-model", _better_model).items():
+        bench.check(
+            f"A5 q of {5 * ROWS} instead of {ROWS} rows: {name}, pp", value, "reported", ok=None
         )
     least = 0.95 - 2 * float(np.sqrt(0.95 * 0.05 / REPLICATIONS))
     for name in ("empirical Bernstein", "betting", "betting, fixed n"):
@@ -257,6 +288,22 @@ class _Generation:
         """Rows whose outcome is known `after` days from the end of the day."""
         return self.delay <= self.age + after
 
+    def curves(self) -> tuple[late.DelayCurves, late.DelayCurves]:
+        """Delay curves, blind and by outcome, from what is known a maturity after the day.
+
+        Rows still open then are censored for the blind curves, and left out of those by outcome,
+        which cannot know theirs.
+        """
+        known = self.resolved(after=_MATURITY_DAYS)
+        strata = self.asynchronous.astype(str)
+        seen = np.where(known, self.delay, self.age + _MATURITY_DAYS)
+        return (
+            late.fit_curves(seen, known, strata),
+            late.fit_curves(
+                self.delay[known], known[known], strata[known], reward=self.reward[known]
+            ),
+        )
+
     def rates(self, blind: late.DelayCurves, outcome: late.DelayCurves) -> dict[str, float]:
         """By correction, at the end of the day; what is not known yet is not passed on."""
         resolved = self.resolved()
@@ -295,22 +342,27 @@ def _generation(environment: Environment, day: int, preset: Delay) -> _Generatio
 
 
 def _delayed(preset: Delay) -> dict[str, dict[str, float]]:
-    """Curves from day 1, the tool's own check on day 2, and the corrections of day 3."""
+    """The corrections of a day, and the tool's own check of them, by what was known then.
+
+    The days are a maturity apart: when one ends, the outcomes of the one before are as complete
+    as they will get. That one gives the curves, and at its own end it took them from the one
+    before it in turn; its corrections are held against its own matured rate. The simulator's
+    truth serves only to state the biases.
+    """
     environment = Environment(seed=SEED)
-    first, previous, current = (_generation(environment, day, preset) for day in (1, 2, 3))
-    everything = np.ones(DELAYED, dtype=np.bool_)
-    strata = first.asynchronous.astype(str)
-    blind = late.fit_curves(first.delay, everything, strata)
-    outcome = late.fit_curves(first.delay, everything, late.by_outcome(strata, first.reward))
-    before = previous.rates(blind, outcome)
-    corrections = late.checked(before, float(previous.reward.mean()), tolerance=_TOLERANCE)
+    first, previous, current = (_generation(environment, day, preset) for day in (1, 3, 5))
+    before = previous.rates(*first.curves())
+    corrections = late.checked(before, previous.matured_rate(), tolerance=_TOLERANCE)
     truth = float(current.reward.mean())
-    now = current.rates(blind, outcome) | {"maturity cut": current.matured_rate()}
+    now = current.rates(*previous.curves()) | {"maturity cut": current.matured_rate()}
     return {
         "bias": {name: rate - truth for name, rate in now.items()},
         "bias found before": {name: each.bias for name, each in corrections.items()},
         "sound": {name: float(each.sound) for name, each in corrections.items()},
-        "unresolved": {"share": float((~current.resolved()).mean())},
+        "unresolved": {
+            "share": float((~current.resolved()).mean()),
+            "share after the maturity": float((~current.resolved(after=_MATURITY_DAYS)).mean()),
+        },
     }
 
 
@@ -318,8 +370,8 @@ def delay(bench: Workbench) -> None:
     """A12: biases of the authorisation rate on 200 000 payments with heavy delays, pp."""
     found = bench.part("delay-heavy", lambda: _delayed(HEAVY))
     bias = {name: 100 * value for name, value in found["bias"].items()}
-    share = 100 * found["unresolved"]["share"]
-    bench.check("A12 unresolved at the cut, %", share, "reported", ok=None)
+    for name, share in found["unresolved"].items():
+        bench.check(f"A12 unresolved at the cut, {name}, %", 100 * share, "reported", ok=None)
     bench.check(
         "A12 bias of naive, pp", bias["naive"], "[-0.9, -0.4]", ok=-0.9 <= bias["naive"] <= -0.4
     )
