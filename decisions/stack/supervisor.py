@@ -240,6 +240,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # a start that failed is quoted
     owner = None if given.owner is None else (int(given.owner[0]), given.owner[1])
     try:
         run(given.home.resolve(), scheduled=not given.unscheduled, owner=owner)
