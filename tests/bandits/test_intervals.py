@@ -224,3 +224,19 @@ def test_the_floor_by_hand_and_only_where_an_outcome_is_rare() -> None:
     signs = np.where(np.arange(n) < n // 2, 0.5, -0.5)
     both = variance_floor(point, signs, rare, clusters=np.arange(n) // 100)
     assert both.upper == pytest.approx(half * 10, rel=1e-6)  # clusters of 100 rows of one sign
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_a_row_that_carries_the_sum_is_really_resampled(*, clustered: bool) -> None:
+    """Weights as of women/bts: the mean cannot be negative, whatever an expansion says."""
+    rows = stream(9, "few").gamma(0.5, 1.5, 10_000)
+    rows[0] = 21_739.0
+    clusters = np.arange(10_000) if clustered else None
+
+    found = cluster_bootstrap(rows, rng=stream(9, "ours"), clusters=clusters)
+
+    draws = stream(9, "plain").integers(0, 10_000, (2_000, 10_000))
+    low, high = np.quantile(rows[draws].mean(axis=1), [0.025, 0.975])
+    assert found.lower == pytest.approx(low, rel=0.05)
+    assert abs(found.upper - high) < 2.5  # one more or one fewer of the row that carries all
+    assert 0 < found.lower < found.value < found.upper
