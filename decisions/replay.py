@@ -81,6 +81,20 @@ def taken_elsewhere(domain: Domain) -> pl.Expr:
     return (pl.col("generation") == 0) & (nameless | pl.lit(domain.logged is not None))
 
 
+def sample(db: Database, domain: Domain, count: int, seed: int) -> tuple[int, int, list[int]]:
+    """How many decisions are stored, how many of them others took, and a sample of the rest.
+
+    The sample has `count` ids, or as many as there are; it is the same one for the same seed.
+    """
+    logged = domain.logged is not None
+    counted = db.read("decision/replayable", domain=domain.name, logged=logged)
+    present, elsewhere = counted.row(0)
+    ids = db.read(
+        "decision/replayable_sample", domain=domain.name, logged=logged, seed=seed, count=count
+    )
+    return int(present), int(elsewhere), sorted(ids["decision_id"].to_list())
+
+
 def _again(db: Database, domain: Domain, part: pl.DataFrame) -> pl.DataFrame:
     """One generation's decisions; `decided_at` is the time of recording and is not recomputed."""
     number = int(part["generation"][0])

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from decisions.cli.report import STDERR, Workbench, conduct
+from decisions.cli.report import Workbench, conduct
 from decisions.settings import required_database_url, settings
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
@@ -27,7 +27,7 @@ def replay(
     """Take stored decisions again and compare every bit.
 
     With an ID, explains one decision; with --sample N, takes N decisions again in another process
-    with another number of threads.
+    with another number of threads. Exit status 2 where none of them can be taken again.
     """
     if (decision is None) == (sample == 0):
         raise typer.BadParameter("give the id of a decision, or --sample N")
@@ -42,17 +42,32 @@ def replay(
         if equal is False:
             raise typer.Exit(1)
         return
-    conduct(
-        "replays",
-        f"replay-{domain}",
-        lambda bench: _sample(bench, domain, sample, threads),
-        as_json=as_json,
-        fresh=True,
-    )
+    found: dict[str, Any] = {}
+    try:
+        conduct(
+            "replays",
+            f"replay-{domain}",
+            lambda bench: found.update(_sample(bench, domain, sample, threads)),
+            as_json=as_json,
+            fresh=True,
+        )
+    except typer.Exit:
+        if found.get("decisions") == 0:
+            why = (
+                "all were taken elsewhere"
+                if found["taken_elsewhere"]
+                else "no decision is stored (`decisions run` takes some)"
+            )
+            sys.stderr.write(f"{domain}: nothing can be replayed: {why}\n")
+            raise typer.Exit(2) from None
+        raise
 
 
-def _sample(bench: Workbench, domain: str, count: int, threads: int) -> None:
-    """Checks that `count` decisions, taken again in a child process, equal the stored ones."""
+def _sample(bench: Workbench, domain: str, count: int, threads: int) -> dict[str, Any]:
+    """Checks that `count` decisions, taken again in a child process, equal the stored ones.
+
+    What the child found. All are wanted that are there and were not taken elsewhere, at least one.
+    """
     seed = settings().seed
     environment = os.environ | dict.fromkeys(_THREADS, str(threads))
     child = subprocess.run(
@@ -63,36 +78,35 @@ def _sample(bench: Workbench, domain: str, count: int, threads: int) -> None:
         check=False,
     )
     if child.returncode:
-        STDERR.print(child.stderr)
-        raise typer.Exit(1)
+        sys.stderr.write(child.stderr)
+        raise typer.Exit(2)
     found: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
     replayed, elsewhere = found["decisions"], found["taken_elsewhere"]
-    bench.check(
-        "decisions_replayed",
-        replayed,
-        f">= 1, wanted {count}, unless all were taken elsewhere",
-        ok=None if elsewhere and not replayed else replayed >= 1,
-    )
+    wanted = max(1, min(count, found["replayable"]))
+    bench.check("decisions_asked_for", count, "reported", ok=None)
+    bench.check("decisions_present", found["present"], "reported", ok=None)
     bench.check("decisions_taken_elsewhere", elsewhere, "not replayable, reported", ok=None)
+    bench.check("decisions_replayed", replayed, f">= {wanted}", ok=replayed >= wanted)
     bench.check("generations", found["generations"], "reported", ok=None)
     bench.check("other_process_threads", threads, "reported", ok=None)
     for name, differing in found["differing"].items() if replayed else ():
         bench.check(f"differing_{name}", differing, "== 0", ok=differing == 0)
+    return found
 
 
 def child(domain_name: str, count: int, seed: int) -> dict[str, Any]:
     """What the other process finds: decisions, generations, and differing rows by column.
 
-    `decisions` counts those taken again, without the ones taken elsewhere.
+    `present` counts the decisions stored, `taken_elsewhere` those of them that others took and
+    `replayable` the rest; `decisions` counts those of the sample that were taken again.
     """
     from decisions import replay as replaying
     from decisions.domains import domain_named
-    from decisions.store import decision_log
     from decisions.store.database import Database
 
     db = Database(required_database_url(settings()))
     domain = domain_named(domain_name)
-    ids = decision_log.sample_ids(db, domain_name, count, seed)
+    present, elsewhere, ids = replaying.sample(db, domain, count, seed)
     differing: dict[str, int] = dict.fromkeys(replaying.COMPARED, 0)
     met: set[int] = set()
     replayed = 0
@@ -104,7 +118,9 @@ def child(domain_name: str, count: int, seed: int) -> dict[str, Any]:
             differing[name] += rows
     return {
         "decisions": replayed,
-        "taken_elsewhere": len(ids) - replayed,
+        "present": present,
+        "replayable": present - elsewhere,
+        "taken_elsewhere": elsewhere,
         "generations": len(met),
         "differing": differing,
     }
