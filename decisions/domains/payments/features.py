@@ -12,7 +12,7 @@ from decisions.policy import BoolArray, FloatArray, IntArray
 
 CATEGORIES = ("merchant", "issuer")
 PRIOR_STRENGTH = 50.0
-FOLDS = 5
+BLOCKS = 10
 
 
 def observe(units: pl.LazyFrame) -> pl.LazyFrame:
@@ -101,12 +101,14 @@ def _encoded(
 
 
 def fit_encoder(context: pl.DataFrame, reward: FloatArray) -> tuple[Encoder, pl.DataFrame]:
-    """An encoder of the window, and the window itself encoded *out of fold*.
+    """An encoder of the window, and the window itself encoded *time-lagged*.
 
-    `context` is in order of time, `reward` (n,) is 0 or 1. The window is cut into FOLDS equal
-    stretches of time, and a row's rates come from the other stretches only: a model trained on
-    them never meets a row's own reward in its features, which would make gaps look larger than
-    they are, and the policy greedier than the data allow.
+    `context` is in order of time, `reward` (n,) is 0 or 1. The window is cut into BLOCKS equal
+    stretches of time, and a row's rates come from earlier stretches only, as they will when the
+    encoder serves later rows; those of the first are the window's overall rate, one number that
+    tells no row from another. A model trained on them never meets a row's own reward in its
+    features, nor what that reward took away from the rest: rates from all other stretches fall
+    where a row's own stretch did well, by issuer a correlation of -0.16 to -0.19 on pure noise.
 
     Raises:
         DataError: there is no row, or a reward is neither 0 nor 1.
@@ -115,25 +117,26 @@ def fit_encoder(context: pl.DataFrame, reward: FloatArray) -> tuple[Encoder, pl.
     if n == 0 or not np.isin(reward, (0.0, 1.0)).all():
         raise DataError(f"{n} rows to encode; wanted at least one, with rewards of 0 or 1 only")
     success = reward.astype(np.int64)  # integers: sums do not depend on their order
-    fold = np.arange(n) * FOLDS // n
+    block = np.arange(n) * BLOCKS // n
     levels = tuple(tuple(context[name].unique().sort().to_list()) for name in CATEGORIES)
     overall = float(success.sum() / n)
     encoder = Encoder(levels=levels, rates=((),) * len(CATEGORIES), prior=overall)
     codes = [encoder.codes(context, column) for column in range(len(CATEGORIES))]
     rates: list[tuple[float, ...]] = []
-    outside: list[FloatArray] = []
+    lagged: list[FloatArray] = []
     for names, code in zip(levels, codes, strict=True):
         size = len(names)
-        cell = fold * size + code
+        cell = block * size + code
         wins, count = (
-            np.bincount(cell, weights, FOLDS * size).reshape(FOLDS, size).astype(np.int64)
+            np.bincount(cell, weights, BLOCKS * size).reshape(BLOCKS, size).astype(np.int64)
             for weights in (success, None)
         )
         rates.append(tuple(_shrunk(wins.sum(axis=0), count.sum(axis=0), overall).tolist()))
-        other_wins, others = wins.sum(axis=0) - wins, count.sum(axis=0) - count
-        prior = (other_wins.sum(axis=1) / np.maximum(others.sum(axis=1), 1))[:, None]
-        outside.append(_shrunk(other_wins, others, prior)[fold, code])
-    return replace(encoder, rates=tuple(rates)), _encoded(context, codes, outside)
+        past_wins, past = wins.cumsum(axis=0) - wins, count.cumsum(axis=0) - count
+        rows = past.sum(axis=1)
+        prior = np.where(rows > 0, past_wins.sum(axis=1) / np.maximum(rows, 1), overall)
+        lagged.append(_shrunk(past_wins, past, prior[:, None])[block, code])
+    return replace(encoder, rates=tuple(rates)), _encoded(context, codes, lagged)
 
 
 @dataclass(frozen=True, kw_only=True)
