@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from decisions.bandits.intervals import normal
-from decisions.bandits.support import Support, refusal, support
+from decisions.bandits.support import Support, kish, refusal, support
 from decisions.domains.open_bandit.loader import CAMPAIGNS, folder, logs
 from decisions.evaluation import Estimate
 from decisions.policy import FloatArray
@@ -72,7 +72,7 @@ def replicate(campaign: str, shares: FloatArray) -> Replication:
     )
     terms = weights * rows["click"].to_numpy()
     hours = rows["decided_at"].dt.truncate("1h").dt.epoch("s").to_numpy()
-    effective = float(weights.sum() ** 2 / (weights**2).sum())
+    effective = kish(weights)
     return Replication(
         ips=normal(terms, clusters=hours, effective_n=effective),
         snips=float(terms.sum() / weights.sum()),

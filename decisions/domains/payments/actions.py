@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from decisions.actions import ActionSet
-from decisions.policy import BoolArray, FloatArray, IntArray
+from decisions.policy import BoolArray, FloatArray
 
 ELIGIBILITY_VERSION = "2026-1"  # raised whenever a rule in `eligible` changes
 
@@ -42,23 +42,13 @@ def _name(digits: list[int]) -> str:
 ACTIONS = ActionSet(names=tuple(_name(digits) for digits in _DIGITS.tolist()))
 
 
-def combination(action: IntArray) -> IntArray:
-    """The flags (sca, token, format, update) of each action id, shape (n, 4)."""
-    return _DIGITS[action]
-
-
-def action_id(flags: IntArray) -> IntArray:
-    """The action id of each combination (sca, token, format, update), shape (n, 4) to (n,)."""
-    return flags @ np.array([1, 2, 4, 12], dtype=np.int64)
-
-
 def eligible(context: pl.DataFrame) -> BoolArray:
     """Which of the 24 actions each row of `context` may get, shape (n, 24).
 
     Strong authentication needs an issuer that supports it and a payer who is present; a network
     token needs the merchant's set-up; another message format needs the issuer's; an account
     update needs a recurring payment or a card that expires within 200 days. Doing nothing is
-    always eligible. The rules carry ELIGIBILITY_VERSION.
+    always eligible. The rules carry ELIGIBILITY_VERSION; what they allowed is in each decision.
     """
     recurring = context["recurring"].to_numpy()
     sca = context["sca_supported"].to_numpy() & ~recurring

@@ -23,6 +23,7 @@ from decisions.bandits.training_set import (
     importance_weights,
     pair_features,
 )
+from decisions.diagnostics.churn import total_variation
 from decisions.domains.payments.actions import DO_NOTHING, FLAG_MATRIX, eligible
 from decisions.domains.payments.calibration import fit_of
 from decisions.domains.payments.features import CODES, NUMERIC, Encoder, observe
@@ -78,11 +79,6 @@ def square_cb(gamma: float) -> Arm:
 
 
 UNIFORM = Arm(name="uniform", rule="uniform")
-PRESETS = {
-    "calm": square_cb(100.0),
-    "paper-like": square_cb(1000.0),
-    "collapse": Arm(name="greedy", rule="greedy"),
-}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -271,6 +267,11 @@ def run_arm(days: Days, arm: Arm, *, generations: int, seed: int) -> Iterator[Re
             probabilities = exploration.damped(
                 probabilities, previous.explore(day, previous.scores(day)), share=arm.mix
             )
+            at_reference = exploration.damped(
+                at_reference,
+                previous.explore(reference, previous.scores(reference)),
+                share=arm.mix,
+            )
         best = exploration.best_action(deployed.scores(reference), reference.eligible)
         arms = day.draws[:, 1] < arm.share
         yield Record(
@@ -278,7 +279,7 @@ def run_arm(days: Days, arm: Arm, *, generations: int, seed: int) -> Iterator[Re
             explore_reward=explore_reward,
             negatives_share=float(1 - data.reward.mean()),
             unresolved_share=unresolved,
-            churn=_total_variation(before, at_reference),
+            churn=np.nan if before is None else total_variation(before, at_reference),
             churn_greedy=np.nan if best_before is None else float((best != best_before).mean()),
             **_measured(day, scores, probabilities, arm),
         )
@@ -350,13 +351,6 @@ def _fit(
     if arm.rule == "bagging":
         return fit_bootstrap(fit, data, rng, models=int(arm.parameter))
     return fit(data, rng)
-
-
-def _total_variation(before: FloatArray | None, now: FloatArray) -> float:
-    """Mean over rows of half the summed absolute difference; NaN without a `before`."""
-    if before is None:
-        return np.nan
-    return float(np.abs(now - before).sum(axis=1).mean() / 2)
 
 
 def _measured(

@@ -100,9 +100,10 @@ def fit_encoded(
 class Recipe:
     """How one candidate is trained: a `Trainer`.
 
-    SPLIT mode: `explore_share` of the arm keys (see `observe`) explore by `rule`, with at least `floor`/K on every
-    eligible action, and their rows alone teach; `control_share` of them get no intervention,
-    the yardstick that takes drift out of every series; the rest get the best predicted action.
+    SPLIT mode: `explore_share` of the arm keys (see `observe`) explore by `rule`, with at least
+    `floor`/K on every eligible action, and their rows alone teach; `control_share` of them get no
+    intervention, the yardstick that takes drift out of every series; the rest get the best
+    predicted action.
     FULL mode is `explore_share=1, control_share=0`. Predictions are the mean over the new model
     and those of the last `average` - 1 champions, which damps swings from one to the next.
     """
