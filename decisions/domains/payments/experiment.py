@@ -78,6 +78,14 @@ def square_cb(gamma: float) -> Arm:
     return Arm(name=f"squarecb-{gamma:g}", parameter=gamma)
 
 
+PRESETS = {
+    "calm": square_cb(100.0),
+    "paper-like": square_cb(1000.0),
+    "collapse": Arm(name="greedy", rule="greedy"),
+}
+"""The regimes of the reference: steady, oscillating, and one that stops exploring."""
+
+
 UNIFORM = Arm(name="uniform", rule="uniform")
 
 
