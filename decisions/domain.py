@@ -80,7 +80,7 @@ class Domain:
     gate: GateRule
     dump: Callable[[Policy], dict[str, bytes]]  # a policy's files, in native formats
     load: Callable[[dict[str, bytes]], Policy]
-    maturity: timedelta  # an outcome still missing after this long is missing for good
+    maturity: timedelta  # how long training and evaluation wait for an outcome; few come later
     holdout: timedelta  # the newest matured history, kept from train and given to evaluate
     window: timedelta  # how far back training may look, before the holdout
     world: World | None = None  # None: decisions are taken elsewhere, and `logged` brings them
