@@ -12,20 +12,25 @@ from decisions.cli.report import Workbench
 
 crash = import_module("decisions.cli.study.crash")  # the name `crash` is also a command
 
-PARTS = ("write_path-0-2.json", "write_path-1-1.json")
+PARTS = ("write_path-0-2.json", "dag-0-1.json")
 
 
+@pytest.mark.slow
 def test_killed_workers_lose_double_and_halve_nothing(
     postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DECISIONS_DATABASE_URL", postgres_url)
-    monkeypatch.setattr(crash, "DAYS_AT_FIRST", 3)
-    monkeypatch.setattr(crash, "GROUP", 2)
+    monkeypatch.setattr(crash, "DAYS_AT_FIRST", 3)  # the third day has the first generation
+    monkeypatch.setattr(crash, "LEAST_GENERATIONS", 1)
+    monkeypatch.setattr(crash, "LONGEST_DAG_S", 3.0)
     bench = Workbench("crash", tmp_path, Progress(disable=True))
 
     crash.run(bench, kills=3)
 
     assert all(check.ok is not False for check in bench.checks), bench.checks
+    values = {check.name: check.value for check in bench.checks}
+    assert sum(values[name] for name in values if name.startswith("kills_in_")) == 3
+    assert min(values[f"{place}_verdicts"] for place in ("write_path", "dag")) >= 1
     first, second = (json.loads((tmp_path / name).read_text()) for name in PARTS)
     assert (first["kills"], second["kills"]) == (2, 1)
 
