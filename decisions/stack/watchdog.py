@@ -28,7 +28,8 @@ def watch(
                 os.kill(supervisor[0], signal.SIGTERM)
             owner = None
         time.sleep(PERIOD_S)
-    with suppress(StackError), held(home):
+    # A process that the supervisor was just starting may keep the lock for a moment.
+    with suppress(StackError), held(home, patience_s=10.0):
         processes.sweep(home)
         (home / "stack.json").unlink(missing_ok=True)
 
