@@ -25,8 +25,9 @@ _SPAN = {
 }
 
 
-def test_work_begun_before_an_outage_is_completed_after_it(tmp_path: Path) -> None:
-    with running_postgres(tmp_path / "data") as url:
+def test_work_begun_before_an_outage_is_completed_after_it(postgres_folder: Path) -> None:
+    folder = postgres_folder / "begun"
+    with running_postgres(folder) as url:
         before = Database(create_database(url, "decisions"))
         migrate(before)
         flow.begin(before, COINS, now=START, seed=11)
@@ -35,7 +36,7 @@ def test_work_begun_before_an_outage_is_completed_after_it(tmp_path: Path) -> No
     with pytest.raises(StoreError, match=r"cannot be reached.*nothing was written"):
         flow.decide(before, COINS, now=END, holder="task")
 
-    with running_postgres(tmp_path / "data") as url:
+    with running_postgres(folder) as url:
         after = Database(create_database(url, "decisions"))
         taken = flow.decide(after, COINS, now=END, holder="task")
 
