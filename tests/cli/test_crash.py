@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.progress import Progress
 
+from decisions import flow
 from decisions.cli.report import Workbench
 
 crash = import_module("decisions.cli.study.crash")  # the name `crash` is also a command
@@ -20,6 +21,7 @@ def test_killed_workers_lose_double_and_halve_nothing(
     postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DECISIONS_DATABASE_URL", postgres_url)
+    monkeypatch.setattr(flow, "BATCH", flow.BATCH)  # the study sets it: put back what was
     monkeypatch.setattr(crash, "DAYS_AT_FIRST", 3)  # the third day has the first generation
     monkeypatch.setattr(crash, "LEAST_GENERATIONS", 1)
     monkeypatch.setattr(crash, "LONGEST_DAG_S", 3.0)
@@ -28,7 +30,9 @@ def test_killed_workers_lose_double_and_halve_nothing(
     crash.run(bench, kills=3)
 
     assert all(check.ok is not False for check in bench.checks), bench.checks
-    values = {check.name: check.value for check in bench.checks}
+    values = {
+        check.name: check.value for check in bench.checks if not isinstance(check.value, str)
+    }
     assert sum(values[name] for name in values if name.startswith("kills_in_")) == 3
     assert min(values[f"{place}_verdicts"] for place in ("write_path", "dag")) >= 1
     first, second = (json.loads((tmp_path / name).read_text()) for name in PARTS)

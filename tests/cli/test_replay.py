@@ -1,6 +1,7 @@
 """`decisions replay --sample`: how many were asked for, were there, and were taken again."""
 
 import json
+import subprocess
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Any
@@ -76,10 +77,10 @@ def test_fewer_than_there_are_is_not_ok(monkeypatch: pytest.MonkeyPatch, tmp_pat
     found: dict[str, Any] = dict.fromkeys(("decisions", "generations"), 1)
     found |= {"present": 9, "replayable": 9, "taken_elsewhere": 0, "differing": {}}
 
-    class Done:
-        returncode, stdout, stderr = 0, json.dumps(found), ""
+    def child(*_: object, **__: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess([], 0, json.dumps(found), "")
 
-    monkeypatch.setattr(replaying.subprocess, "run", lambda *_, **__: Done)
+    monkeypatch.setattr(replaying.subprocess, "run", child)
     bench = Workbench("replay", tmp_path, Progress(disable=True))
 
     replaying._sample(bench, "payments", 5, 1)

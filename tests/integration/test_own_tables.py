@@ -41,7 +41,7 @@ def put(url: str, table: str, frame: pl.DataFrame) -> None:
     def kind(dtype: pl.DataType) -> str:
         if dtype.is_temporal():
             return "timestamptz"
-        return "integer" if dtype.is_integer() else COLUMNS[dtype]
+        return "integer" if dtype.is_integer() else COLUMNS[dtype]  # pyright: ignore[reportArgumentType]  (the three other types there are)
 
     name = sql.Identifier(SCHEMA, table)
     columns = sql.SQL(", ").join(
@@ -67,7 +67,7 @@ def shop(database: Database) -> OwnTables:
     put(database.url, "outcomes", outcomes())
     admin(database.url, "grant usage on schema {} to decisions_reader")
     admin(database.url, "grant select on all tables in schema {} to decisions_reader")
-    return OwnTables(database, SCHEMA, TIME_COLUMN)
+    return OwnTables(database, SCHEMA, {str(table): time for table, time in TIME_COLUMN.items()})
 
 
 def test_own_attempts_arrive_are_decided_and_settled(database: Database, shop: OwnTables) -> None:

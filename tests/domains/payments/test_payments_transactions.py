@@ -110,6 +110,19 @@ def with_row_twice(row: int) -> Alter:
     return lambda frame: pl.concat([frame, frame[row : row + 1]])
 
 
+def probabilities_all(strange: float | None) -> Alter:
+    """Every probability of row 2 becomes `strange`."""
+
+    def alter(frame: pl.DataFrame) -> pl.DataFrame:
+        many = pl.lit(strange, pl.Float64()).repeat_by(pl.col("eligible").list.len())
+        second = pl.int_range(pl.len()) == 2
+        return frame.with_columns(
+            pl.when(second).then(many).otherwise("probabilities").alias("probabilities")
+        )
+
+    return alter
+
+
 @pytest.mark.parametrize(
     ("table", "alter", "words"),
     [
@@ -149,12 +162,7 @@ def with_row_twice(row: int) -> Alter:
         *(
             (
                 "decisions",
-                lambda frame, strange=strange: frame.with_columns(
-                    pl.when(pl.int_range(pl.len()) == 2)
-                    .then(pl.lit(strange, pl.Float64()).repeat_by(pl.col("eligible").list.len()))
-                    .otherwise("probabilities")
-                    .alias("probabilities")
-                ),
+                probabilities_all(strange),
                 ["row 2", "column probabilities", "finite numbers of 0 or more"],
             )
             for strange in (float("nan"), float("inf"), -0.1, None)
