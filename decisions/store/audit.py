@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,8 @@ def _quiet(seal: Seal) -> None:
 def verify(db: Database, *, anchor: Path | None = None, progress: Progress = _quiet) -> Audit:
     """Recomputes every seal from the stored rows, in memory bounded by the largest batch.
 
+    Tallies carry no seal: each is compared with the sealed decisions that it counts.
+
     With `anchor`, the chain must also contain the head that the file names: without one, nobody
     can tell whether its newest seals were cut off, or the whole chain was made anew.
 
@@ -74,6 +76,8 @@ def verify(db: Database, *, anchor: Path | None = None, progress: Progress = _qu
             _anchored(anchor),
             progress,
         )
+        if found.broken is None:
+            found = replace(found, broken=_wrong_tally(connection))
         if found.broken is not None:
             return found
         return _with_artifacts(found, _stored_artifacts(connection))
@@ -403,6 +407,20 @@ def _read_seals(file: Path) -> Generator[tuple[Seal, bytes]]:
                 yield Seal(**values), stored
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(f"{file}, line {number} is no seal: {error}") from error
+
+
+def _wrong_tally(connection: Connection) -> Broken | None:
+    """The first tally that says something else than the decisions of its seal."""
+    row = execute(connection, "tally/wrong").one_or_none()
+    if row is None:
+        return None
+    return Broken(
+        seal=row.seal,
+        kind="tally",
+        batch="",
+        row=f"generation {row.generation}, arm {row.arm}",
+        problem=f"it says {row.stored} decisions where {row.counted} are stored, or other times",
+    )
 
 
 def _stored_artifacts(connection: Connection) -> Generator[tuple[str, bytes]]:

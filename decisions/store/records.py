@@ -128,6 +128,54 @@ DIAGNOSTIC = Kind(
     lookup="number",
     stamps=("measured_at",),
 )
+MEASUREMENT = Kind(
+    name="measurement",
+    schema=pl.Schema(
+        {
+            "cutoff": UTC_TIME,
+            "series": _TEXT,
+            "name": _TEXT,
+            "value": _REAL,
+            "measured_at": UTC_TIME,
+        }
+    ),
+    key=("cutoff", "series", "name"),
+    lookup="cutoff",
+    stamps=("measured_at",),
+)
+DIAGNOSIS = Kind(
+    name="diagnosis",
+    schema=pl.Schema(
+        {
+            "cutoff": UTC_TIME,
+            "series": _TEXT,
+            "verdict": _TEXT,
+            "explanation": _TEXT,
+            "action": _TEXT,
+            "reasons": _TEXT,
+            "statistics": _TEXT,
+            "measured_at": UTC_TIME,
+        }
+    ),
+    key=("cutoff", "series"),
+    lookup="cutoff",
+    stamps=("measured_at",),
+)
+ANNOUNCEMENT = Kind(
+    name="announcement",
+    schema=pl.Schema(
+        {
+            "cutoff": UTC_TIME,
+            "series": _TEXT,
+            "channel": _TEXT,
+            "message": _TEXT,
+            "announced_at": UTC_TIME,
+        }
+    ),
+    key=("cutoff", "series", "channel"),
+    lookup="cutoff",
+    stamps=("announced_at",),
+)
 QUARANTINE = Kind(
     name="quarantine",
     schema=pl.Schema(
@@ -156,6 +204,9 @@ KINDS: dict[str, Kind] = {
         VERDICT,
         PROMOTION,
         DIAGNOSTIC,
+        MEASUREMENT,
+        DIAGNOSIS,
+        ANNOUNCEMENT,
         QUARANTINE,
     )
 }
@@ -231,6 +282,8 @@ def write(connection: Connection, prepared: Prepared, *, batch: str, now: dateti
     )
     add_seal(connection, seal)
     _copy(connection, fresh, seal)
+    if kind is DECISION:
+        _count(connection, fresh.frame, seal)
     return Written(len(fresh.frame), rows - len(fresh.frame), seal.number)
 
 
@@ -328,6 +381,21 @@ def _open_months(connection: Connection, decisions: pl.DataFrame) -> None:
     ).to_series()
     for month in months:
         execute(connection, "decision/open_month", day=month.date())
+
+
+def _count(connection: Connection, decisions: pl.DataFrame, seal: Seal) -> None:
+    """Adds the tally of a batch, which spares every reader from counting it."""
+    counted = (
+        decisions.group_by("generation", "arm")
+        .agg(
+            pl.len().alias("decisions"),
+            pl.col("decided_at").min().alias("first_decided_at"),
+            pl.col("decided_at").max().alias("last_decided_at"),
+        )
+        .sort("generation", "arm")
+    )
+    for row in counted.iter_rows(named=True):
+        execute(connection, "tally/add", domain=seal.domain, seal=seal.number, **row)
 
 
 def _copy(connection: Connection, prepared: Prepared, seal: Seal) -> None:

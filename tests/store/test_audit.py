@@ -263,3 +263,14 @@ def test_stored_text_is_shown_as_it_is(
     assert "(unit '[/x]')" in shown.getvalue()
     assert "[/x] cannot be written" in shown.getvalue()
     assert "[/y] is no anchor" in shown.getvalue()
+
+
+def test_a_tally_that_miscounts_is_found(log: Database) -> None:
+    assert audit.verify(log).broken is None
+
+    tamper(log, "update tally set decisions = 5 where seal = (select max(seal) from tally)")
+
+    broken = audit.verify(log).broken
+    assert broken is not None
+    assert (broken.kind, broken.row) == ("tally", "generation 0, arm explore")
+    assert "says 5 decisions where 6 are stored" in broken.problem

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
@@ -18,13 +19,19 @@ REVISION = '''"""More."""
 
 from decisions.store.migrations import apply
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade() -> None:
-    apply("0002_more.sql")
+    apply("0003_more.sql")
 '''
+
+BACK_TO_FIRST = """
+drop table measurement, diagnosis, announcement, tally cascade;
+delete from migration where file = '0002_oscillation.sql';
+update alembic_version set version_num = '0001';
+"""
 
 
 def upgrade(db: Database, folder: Path) -> None:
@@ -33,11 +40,11 @@ def upgrade(db: Database, folder: Path) -> None:
         migrations.upgrade(connection, folder=folder)
 
 
-def with_second(tmp_path: Path, statement: str) -> Path:
+def with_another(tmp_path: Path, statement: str) -> Path:
     folder = tmp_path / "sql"
     shutil.copytree(migrations.SQL, folder)
-    (folder / "alembic" / "versions" / "0002_more.py").write_text(REVISION)
-    (folder / "migrations" / "0002_more.sql").write_text(statement)
+    (folder / "alembic" / "versions" / "0003_more.py").write_text(REVISION)
+    (folder / "migrations" / "0003_more.sql").write_text(statement)
     return folder
 
 
@@ -52,7 +59,7 @@ def test_a_further_migration_keeps_the_rows_of_the_first_schema(
     begun(database)
     append(database, "payments", "unit", "a", units(3), now=NOW)
     append(database, "payments", "decision", "a", decided(units(3)), now=NOW)
-    folder = with_second(tmp_path, "alter table decision add column extra integer; select 1;")
+    folder = with_another(tmp_path, "alter table decision add column extra integer; select 1;")
 
     upgrade(database, folder)
     upgrade(database, folder)
@@ -62,8 +69,42 @@ def test_a_further_migration_keeps_the_rows_of_the_first_schema(
     assert audit.verify(database).broken is None
 
 
+def test_the_second_migration_counts_the_decisions_of_the_first_schema(
+    database: Database,
+) -> None:
+    begun(database)
+    for part in range(2):
+        batch = units(3, first=3 * part)
+        rows = decided(batch).with_columns(arm=pl.Series(["explore", "explore", "control"]))
+        append(database, "payments", "unit", f"part {part}", batch, now=NOW)
+        append(database, "payments", "decision", f"part {part}", rows, now=NOW)
+    counted = database.read("tally/by_arm", domain="payments")
+    with database.transaction("owner") as connection:
+        connection.exec_driver_sql(BACK_TO_FIRST)
+
+    migrate(database)
+
+    assert counted.select("generation", "arm", "decisions").rows() == [
+        (0, "control", 2),
+        (0, "explore", 4),
+    ]
+    assert database.read("tally/by_arm", domain="payments").equals(counted)
+    assert audit.verify(database).broken is None
+
+
+@pytest.mark.parametrize("table", ["measurement", "diagnosis", "announcement", "tally"])
+def test_the_tables_of_the_second_migration_are_only_added_to(
+    database: Database, table: str
+) -> None:
+    with (
+        pytest.raises(StoreError, match="only ever added to"),
+        database.transaction("owner") as connection,
+    ):
+        connection.exec_driver_sql(f"delete from {table}")  # noqa: S608
+
+
 def test_a_migration_that_fails_leaves_nothing_behind(database: Database, tmp_path: Path) -> None:
-    folder = with_second(tmp_path, "create table half (a integer); select 1 / 0;")
+    folder = with_another(tmp_path, "create table half (a integer); select 1 / 0;")
 
     with pytest.raises(Exception, match="division by zero"):
         upgrade(database, folder)
@@ -71,15 +112,15 @@ def test_a_migration_that_fails_leaves_nothing_behind(database: Database, tmp_pa
     with database.transaction("owner") as connection:
         found = connection.exec_driver_sql("select to_regclass('half') is null").scalar_one()
         revision = connection.exec_driver_sql("select version_num from alembic_version")
-        assert (found, revision.scalar_one()) == (True, "0001")
+        assert (found, revision.scalar_one()) == (True, "0002")
 
 
 def test_an_edited_migration_is_an_error(database: Database, tmp_path: Path) -> None:
-    folder = with_second(tmp_path, "select 1;")
+    folder = with_another(tmp_path, "select 1;")
     upgrade(database, folder)
-    (folder / "migrations" / "0002_more.sql").write_text("select 2;")
+    (folder / "migrations" / "0003_more.sql").write_text("select 2;")
 
-    with pytest.raises(StoreError, match=r"0002_more.sql has digest .* never edited"):
+    with pytest.raises(StoreError, match=r"0003_more.sql has digest .* never edited"):
         upgrade(database, folder)
 
 

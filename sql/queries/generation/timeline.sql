@@ -28,8 +28,8 @@ left join evaluation as r
     on g.domain = r.domain and g.number = r.number and r.role = 'refusal'
 left join verdict as v on g.domain = v.domain and g.number = v.number
 left join (
-    select domain, generation, count(*) as decisions_logged
-    from decision
+    select domain, generation, cast(sum(decisions) as bigint) as decisions_logged
+    from tally
     group by domain, generation
 ) as l on g.domain = l.domain and g.number = l.generation
 order by g.domain, g.number;

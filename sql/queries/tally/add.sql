@@ -1,0 +1,7 @@
+-- Counts the decisions of a group of one sealed batch.
+-- Grain: one row. Parameters: domain, seal, generation, arm, decisions, first_decided_at,
+-- last_decided_at.
+insert into tally (domain, seal, generation, arm, decisions, first_decided_at, last_decided_at)
+values (
+    :domain, :seal, :generation, :arm, :decisions, :first_decided_at, :last_decided_at
+);
