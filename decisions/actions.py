@@ -5,9 +5,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ActionSet:
-    """Finitely many actions; an action is its index into `names`."""
+    """Finitely many actions; an action is its index into `names`.
+
+    `meanings` says for people what each does; empty where the names say it.
+    """
 
     names: tuple[str, ...]
+    meanings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

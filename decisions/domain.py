@@ -69,6 +69,7 @@ class Domain:
     name: str
     title: str  # for people
     reward: str  # what a reward of one is, with its unit: "authorised share of attempts"
+    reward_unit: str = ""  # in which people read a mean reward; "%" shows a share times a hundred
     units: pl.Schema  # payload of a unit
     sample: Callable[[int, np.random.Generator], pl.DataFrame]  # plausible units, for tests, demos
     actions: ActionSet | ActionBox

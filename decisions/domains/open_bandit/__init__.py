@@ -99,6 +99,7 @@ DOMAIN = Domain(
     name="open_bandit",
     title="Open Bandit: fashion recommendations from real logs",
     reward="clicks a recommendation",
+    reward_unit="%",
     units=UNITS,
     sample=sample,
     actions=ACTIONS,

@@ -52,6 +52,7 @@ DOMAIN = Domain(
     name="payments",
     title="Payments: authorisation by composed interventions",
     reward="authorised share of attempts",
+    reward_unit="%",
     units=UNITS,
     sample=sample,
     actions=ACTIONS,

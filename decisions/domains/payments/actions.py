@@ -11,14 +11,21 @@ from decisions.policy import BoolArray, FloatArray
 ELIGIBILITY_VERSION = "2026-1"  # raised whenever a rule in `eligible` changes
 
 FLAGS = ("sca", "token", "format_1", "format_2", "update")  # columns of FLAG_MATRIX
-# In words, by flag and digit: ask the payer for strong customer authentication; send the scheme's
-# token instead of the card number; fill the ISO message's name and address in another way; ask
-# the scheme for the card's newer number or expiry.
-_NAMES = (
+_NAMES = (  # by flag and digit
     ("", "authenticate"),
     ("", "network_token"),
     ("", "format_1", "format_2"),
     ("", "account_update"),
+)
+_MEANINGS = (
+    ("", "ask the payer for strong customer authentication"),
+    ("", "send the scheme's token in place of the card number"),
+    (
+        "",
+        "fill the ISO message's name and address in the first other way",
+        "fill the ISO message's name and address in the second other way",
+    ),
+    ("", "ask the scheme for the card's newer number or expiry"),
 )
 # Digits of each action, the first flag running fastest, so that action 0 does nothing.
 _DIGITS = np.array(
@@ -34,12 +41,17 @@ FLAG_MATRIX: FloatArray = np.column_stack(
 """What an oracle sees of an action: separate dummies, shape (24, 5), columns FLAGS."""
 
 
-def _name(digits: list[int]) -> str:
-    parts = [names[digit] for names, digit in zip(_NAMES, digits, strict=True) if digit]
-    return "+".join(parts) or "nothing"
+def _words(parts: tuple[tuple[str, ...], ...], digits: list[int]) -> list[str]:
+    return [words[digit] for words, digit in zip(parts, digits, strict=True) if digit]
 
 
-ACTIONS = ActionSet(names=tuple(_name(digits) for digits in _DIGITS.tolist()))
+ACTIONS = ActionSet(
+    names=tuple("+".join(_words(_NAMES, row)) or "nothing" for row in _DIGITS.tolist()),
+    meanings=tuple(
+        "; ".join(_words(_MEANINGS, row)) or "send the payment as it came"
+        for row in _DIGITS.tolist()
+    ),
+)
 
 
 def eligible(context: pl.DataFrame) -> BoolArray:
