@@ -21,19 +21,19 @@ RULES = {  # what a check of an evaluation is called on a page
 FRESH = "15s"  # how old a figure on a page may be
 
 
-@st.cache_data(ttl=FRESH, show_spinner="Reading the database")
-def _read(url: str, sql_file: str) -> pl.DataFrame:
+@st.cache_data(ttl=FRESH, show_spinner="Reading the database", scope="session")
+def _read(url: str, sql_file: str, params: dict[str, Any]) -> pl.DataFrame:
     """The rows of one statement; `url` is part of the key of the cache."""
-    return Database(url).read(sql_file)
+    return Database(url).read(sql_file, **params)
 
 
-def read(sql_file: str) -> pl.DataFrame:
-    """The rows of `sql/queries/<sql_file>.sql`.
+def read(sql_file: str, **params: Any) -> pl.DataFrame:
+    """The rows of `sql/queries/<sql_file>.sql`, with its named parameters given.
 
     Raises:
         DecisionsError: there is no database, or it does not answer; the message is for people.
     """
-    return _read(required_database_url(settings()), sql_file)
+    return _read(required_database_url(settings()), sql_file, params)
 
 
 def timeline() -> pl.DataFrame:

@@ -20,6 +20,8 @@ class Settings(BaseSettings):
     dashboard_url: str | None = None
     seed: int = 20_260_101  # of everything random that is not a study's
     payments_transactions: str | None = None  # a folder or sql:SCHEMA; None: the simulator
+    sign_in_file: Path | None = None  # Streamlit secrets with [auth]; None: no sign-in, loopback
+    roles_file: Path | None = None  # who is viewer, manager or auditor of the dashboard
 
     @property
     def stack_file(self) -> Path:

@@ -3,35 +3,19 @@
 from datetime import datetime, timedelta
 
 import charts
+import choice
 import polars as pl
 import queries
 import streamlit as st
+from states import shown
 
 from decisions.domains import all_domains
-from decisions.errors import DecisionsError
 
 VERDICTS = {"promote": "passed", "hold": "held", "reject": "rejected"}
 DATE = "%-d %B %Y, %H:%M UTC"
 
 
-def chosen_domain(names: list[str]) -> str:
-    """The domain of the address (`?domain=...`); choosing another changes the address."""
-    titles = {domain.name: domain.title for domain in all_domains()}
-    asked = st.query_params.get("domain", names[0])
-    if asked not in names:
-        st.warning(f"There are no generations of “{asked}” yet; this is {names[0]}.")
-        asked = names[0]
-    chosen = st.selectbox(
-        "Domain",
-        names,
-        index=names.index(asked),
-        format_func=lambda name: titles.get(str(name), str(name)),
-    )
-    st.query_params["domain"] = chosen
-    return chosen
-
-
-def shown(timeline: pl.DataFrame, promotions: pl.DataFrame) -> pl.DataFrame:
+def presented(timeline: pl.DataFrame, promotions: pl.DataFrame) -> pl.DataFrame:
     """Generations but the baseline, in per cent; what has no finite interval has none.
 
     One that passed the gate is "promoted" when it did become champion.
@@ -158,10 +142,10 @@ def page() -> None:
             " appear a minute or two after it starts, and this page shows them."
         )
         return
-    domain = chosen_domain(timeline["domain"].unique(maintain_order=True).to_list())
+    domain = choice.domain(timeline["domain"].unique(maintain_order=True).to_list())
     mine = timeline.filter(pl.col("domain") == domain)
     changes = promotions.filter(pl.col("domain") == domain)
-    generations = shown(mine, changes)
+    generations = presented(mine, changes)
     if generations.is_empty() or changes.is_empty():
         st.info("Only the baseline exists yet. The first generation appears after the next run.")
         return
@@ -204,9 +188,4 @@ def page() -> None:
     table(generations, why)
 
 
-st.title("Generations")
-try:
-    page()
-except DecisionsError as error:
-    st.error(f"The figures cannot be read. {error}.")
-    st.markdown("Start the local stack with `decisions up`, wait a moment, and reload this page.")
+shown("generations", page)

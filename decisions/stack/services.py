@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from decisions.settings import Settings
 from decisions.stack.ports import LOOPBACK
 from decisions.stack.processes import mark
 
@@ -80,11 +81,18 @@ def services(home: Path, ports: Mapping[str, int]) -> list[Service]:
                 *("--server.address", LOOPBACK, "--server.port", str(ports["dashboard"])),
                 *("--server.headless", "true", "--browser.gatherUsageStats", "false"),
                 *("--client.toolbarMode", "viewer"),
-                *("--server.fileWatcherType", "none"),
+                *("--server.fileWatcherType", "none", "--client.showErrorDetails", "none"),
+                *_sign_in(),
             ),
             health_url=f"{url['dashboard_url']}/_stcore/health",
         ),
     ]
+
+
+def _sign_in() -> tuple[str, ...]:
+    """Streamlit's secrets, when the dashboard asks people to sign in."""
+    file = Settings().sign_in_file
+    return () if file is None else ("--secrets.files", str(file.resolve()))
 
 
 def login_file(home: Path) -> Path:

@@ -19,8 +19,8 @@ APP = Path(__file__).parents[2] / "dashboards" / "app.py"
 def page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AppTest:
     monkeypatch.setenv("DECISIONS_HOME", str(tmp_path))
     monkeypatch.delenv("DECISIONS_DATABASE_URL", raising=False)
-    st.cache_data.clear()
-    return AppTest.from_file(str(APP), default_timeout=60)
+    app = AppTest.from_file(str(APP), default_timeout=60).run()
+    return app.switch_page("pages/generations.py")
 
 
 def test_an_empty_store_says_what_to_run(
