@@ -391,6 +391,8 @@ def _count(connection: Connection, decisions: pl.DataFrame, seal: Seal) -> None:
             pl.len().alias("decisions"),
             pl.col("decided_at").min().alias("first_decided_at"),
             pl.col("decided_at").max().alias("last_decided_at"),
+            pl.col("decision_id").min().alias("first_decision_id"),
+            pl.col("decision_id").max().alias("last_decision_id"),
         )
         .sort("generation", "arm")
     )

@@ -14,7 +14,9 @@ from (
         arm,
         count(*) as decisions,
         min(decided_at) as first_decided_at,
-        max(decided_at) as last_decided_at
+        max(decided_at) as last_decided_at,
+        min(decision_id) as first_decision_id,
+        max(decision_id) as last_decision_id
     from decision
     group by domain, seal, generation, arm
 ) as d
@@ -25,7 +27,18 @@ full join tally as t
         and d.generation = t.generation
         and d.arm = t.arm
 where
-    (d.decisions, d.first_decided_at, d.last_decided_at)
-    is distinct from (t.decisions, t.first_decided_at, t.last_decided_at)
+    (
+        d.decisions,
+        d.first_decided_at,
+        d.last_decided_at,
+        d.first_decision_id,
+        d.last_decision_id
+    ) is distinct from (
+        t.decisions,
+        t.first_decided_at,
+        t.last_decided_at,
+        t.first_decision_id,
+        t.last_decision_id
+    )
 order by seal, generation, arm
 limit 1;
