@@ -2,12 +2,14 @@
 
 import tempfile
 from collections.abc import Generator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import sql
+from sqlalchemy import make_url
 
 from decisions.stack.postgres import create_database, running_postgres
 from decisions.store.database import Database, migrate
@@ -40,14 +42,39 @@ def template(postgres_url: str) -> str:
     return "template_decisions"
 
 
+@pytest.fixture(scope="session")
+def lived_template(postgres_url: str, template: str) -> str:
+    """The name of a database with three weeks of several domains; filling it takes ten seconds."""
+    from tests.dashboards.ledger import lived  # trees are slow to import: not for every run
+
+    with copied(postgres_url, template, keep=True) as database:
+        lived(database)
+    return str(make_url(database.url).database)
+
+
 @pytest.fixture
 def database(postgres_url: str, template: str) -> Generator[Database]:
     """A fresh, migrated database, dropped after the test."""
+    with copied(postgres_url, template) as database:
+        yield database
+
+
+@pytest.fixture
+def ledger(postgres_url: str, lived_template: str) -> Generator[Database]:
+    """A database with three weeks of several domains (`tests/dashboards/ledger.py`)."""
+    with copied(postgres_url, lived_template) as database:
+        yield database
+
+
+@contextmanager
+def copied(url: str, template: str, *, keep: bool = False) -> Generator[Database]:
+    """A copy of the database `template` on the server of `url`, dropped after the block."""
     name = f"test_{next(_NUMBERS)}"
     identifier = sql.Identifier(name)
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
+    with psycopg.connect(url, autocommit=True) as connection:
         create = sql.SQL("create database {} template {}")
         connection.execute(create.format(identifier, sql.Identifier(template)))
-    yield Database(create_database(postgres_url, name))
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("drop database {} with (force)").format(identifier))
+    yield Database(create_database(url, name))
+    if not keep:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(sql.SQL("drop database {} with (force)").format(identifier))
