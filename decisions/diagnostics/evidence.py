@@ -1,0 +1,179 @@
+"""What the series of a domain's generations shows, as numbers: before any verdict."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from decisions.diagnostics import series
+from decisions.diagnostics.mechanism import correlation, panel
+from decisions.policy import FloatArray, IntArray
+
+PERMUTATIONS = 2_000
+NEGATIVES = "negatives_share"
+FLAT = 1e-6  # a standard deviation up to this is rounding
+_LAGS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """Of one series; NaN where it cannot be told. Values are in the unit of the reward.
+
+    `spectrum` holds (period in generations, share of power), `autocorrelation` (lag, r, 5 % and
+    95 % of the null), `mechanism` (measure, correlation with the value, generations).
+    """
+
+    generations: int  # that have a value
+    swing: float = np.nan  # mean absolute change from one to the next
+    sd: float = np.nan  # over generations
+    rms_se: float = np.nan  # root mean square of the standard errors
+    excess_variance: float = np.nan  # variance beyond the measurements' own
+    flip_rate: float = np.nan  # changes of direction; 2/3 in white noise
+    significant_flips: int = 0  # those in which both changes stand out of the noise
+    r1: float = np.nan  # lag-1 autocorrelation, linearly detrended: the test's statistic
+    r1_null_low: float = np.nan  # 5 % of r1 in a series without memory
+    r1_null_high: float = np.nan  # 95 %
+    p_r1: float = np.nan  # one-sided low
+    p_holm: float = np.nan  # corrected for the series diagnosed together
+    runs_p: float = np.nan  # Wald-Wolfowitz about the median, many runs
+    nyquist_share: float = np.nan  # share of power with period 2
+    nyquist_p: float = np.nan
+    period: float = np.nan  # dominant, in generations
+    period_share: float = np.nan
+    spectrum: tuple[tuple[float, float], ...] = ()
+    autocorrelation: tuple[tuple[int, float, float, float], ...] = ()
+    trend: float = np.nan  # per generation
+    mechanism: tuple[tuple[str, float, int], ...] = ()
+    class_slope: float = np.nan  # of the share of failures in the training rows, per generation
+    class_correlation: float = np.nan  # of that share with the value
+
+    def record(self) -> dict[str, Any]:
+        """Plain values by field, None for NaN: what JSON can say."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(each) for each in cast("tuple[Any, ...]", value)]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def levels_without_memory(
+    values: FloatArray, standard_error: FloatArray, rng: np.random.Generator, *, draws: int
+) -> FloatArray:
+    """`draws` series as they would be if no generation depended on another, (draws, m, g).
+
+    Exact values (all standard errors 0) are permuted within each replicate. Measured ones are
+    drawn anew about their trend, generation by generation with its own standard error: a noisy
+    day stays where it was, which permuting would not respect. Variance beyond the standard
+    errors, if there is any, is added evenly.
+
+    The trend is left out: every statistic here removes it.
+
+    Source: `payments.md`, section 5.5; the even part of the variance is ours.
+    """
+    if not standard_error.any():
+        repeated = np.broadcast_to(values, (draws, *values.shape))
+        return rng.permuted(repeated, axis=-1)
+    own = standard_error**2
+    beyond = np.maximum(values.var(axis=-1, ddof=1) - own.mean(axis=-1), 0.0)
+    return rng.standard_normal((draws, *values.shape)) * np.sqrt(own + beyond[:, None])
+
+
+def lag_one_test(
+    values: FloatArray,
+    rng: np.random.Generator,
+    *,
+    standard_error: FloatArray | None = None,
+    index: IntArray | None = None,
+    permutations: int = PERMUTATIONS,
+) -> tuple[float, float]:
+    """Mean lag-1 autocorrelation of the rows of `values` (m, g), and its one-sided low p.
+
+    The null is a series without memory, whose mean is not 0 (`levels_without_memory`).
+    """
+    index = series.positions(values) if index is None else index
+    noise = np.zeros_like(values) if standard_error is None else standard_error
+    seen = float(series.autocorrelation(series.detrended(values, index), index).mean())
+    drawn = levels_without_memory(values, noise, rng, draws=permutations)
+    drawn = series.detrended(drawn, index)
+    return seen, _low_p(series.autocorrelation(drawn, index).mean(axis=-1), seen)
+
+
+def _low_p(null: FloatArray, seen: float) -> float:
+    """(1 + how many of `null` are at most `seen`) / (1 + their number)."""
+    return float((1 + (null <= seen + 1e-12).sum()) / (1 + len(null)))
+
+
+def describe(
+    values: FloatArray,
+    standard_error: FloatArray,
+    index: IntArray,
+    measures: Mapping[str, FloatArray],
+) -> Statistics:
+    """What needs no null, for at least two generations of `values` (m, g)."""
+    negatives = measures.get(NEGATIVES)
+    return Statistics(
+        generations=values.shape[1],
+        swing=series.swing(values, index),
+        sd=float(values.std(axis=-1, ddof=1).mean()),
+        rms_se=float(np.sqrt((standard_error**2).mean())),
+        excess_variance=series.excess_variance(values, standard_error),
+        flip_rate=series.flip_rate(values, index),
+        significant_flips=series.significant_flips(values, standard_error, index),
+        trend=float(series.trend(values, index).mean()),
+        mechanism=panel(values, index, measures),
+        class_slope=np.nan if negatives is None else slope(negatives, index),
+        class_correlation=np.nan if negatives is None else correlation(negatives, values)[0],
+    )
+
+
+def slope(values: FloatArray, index: IntArray) -> float:
+    """Mean least-squares slope per generation of the rows (m, g), over what is not NaN."""
+    known = np.isfinite(values).all(axis=0)
+    if known.sum() < 2:
+        return float("nan")
+    return float(series.trend(values[:, known], index[known]).mean())
+
+
+def rhythm(
+    values: FloatArray,
+    standard_error: FloatArray,
+    index: IntArray,
+    rng: np.random.Generator,
+    *,
+    permutations: int = PERMUTATIONS,
+) -> dict[str, Any]:
+    """The fields of `Statistics` that are held against a series without memory."""
+    drawn = series.detrended(
+        levels_without_memory(values, standard_error, rng, draws=permutations), index
+    )
+    residual = series.detrended(values, index)
+    lags: list[tuple[int, float, float, float]] = []
+    p_r1 = r1 = np.nan
+    for lag in range(1, min(_LAGS, values.shape[1] // 2) + 1):
+        seen = float(series.autocorrelation(residual, index, lag=lag).mean())
+        null = series.autocorrelation(drawn, index, lag=lag).mean(axis=-1)
+        low, high = np.quantile(null, (0.05, 0.95)).tolist()
+        lags.append((lag, seen, low, high))
+        if lag == 1:
+            r1, p_r1 = seen, _low_p(null, seen)
+    share = float(series.nyquist_share(residual, index).mean())
+    alternating = series.nyquist_share(drawn, index).mean(axis=-1)
+    periods, power = series.spectrum(residual, index)
+    strongest = int(power.argmax())
+    return {
+        "r1": r1,
+        "r1_null_low": lags[0][2],
+        "r1_null_high": lags[0][3],
+        "p_r1": p_r1,
+        "p_holm": p_r1,
+        "runs_p": series.runs_p(residual),
+        "nyquist_share": share,
+        "nyquist_p": _low_p(-alternating, -share),
+        "period": float(periods[strongest]),
+        "period_share": float(power[strongest]),
+        "spectrum": tuple(zip(periods.tolist(), power.tolist(), strict=True)),
+        "autocorrelation": tuple(lags),
+    }

@@ -1,0 +1,320 @@
+"""Does a domain's value swing from generation to generation, or is it only noise?
+
+The value of the deployed policy minus the control's is tested for negative dependence between
+neighbours. Three traps are avoided. White noise changes direction in two of three generations,
+so direction alone says nothing. Its lag-1 autocorrelation after detrending is about -2/G, so the
+null is drawn and never 0. And slow movement (drift that the control does not share, a random
+walk, an abrupt change) makes neighbours alike: a one-sided test takes none of it for oscillation.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from decisions.diagnostics import series
+from decisions.diagnostics.evidence import FLAT, PERMUTATIONS, Statistics, describe, rhythm
+from decisions.diagnostics.explanation import amount, explain
+from decisions.errors import DataError
+from decisions.policy import BoolArray, FloatArray, IntArray
+
+__all__ = [
+    "Diagnosis",
+    "Series",
+    "Statistics",
+    "diagnose",
+    "diagnose_all",
+    "diagnose_pooled",
+    "holm",
+]
+
+Verdict = Literal["oscillating", "suspect", "stable", "degenerate", "inconclusive"]
+
+FEWEST = 8  # generations, below which nothing can be told
+OSCILLATING_P, SUSPECT_P = 0.01, 0.05
+NOISE = 3.0  # standard errors that a swing must reach
+MATERIAL = 0.002  # of reward: 0.2 pp of a rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """A verdict on one series, why, and what to do about it."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    explanation: str
+    action: str
+    statistics: Statistics
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Series:
+    """A value by generation, (g,), with what was measured beside it.
+
+    `value` is in the unit of the reward, the control's subtracted; NaN where a generation has
+    none. `standard_error` is 0 for exact values. `index` numbers the generations, ascending; by
+    default they follow one another. `measures` are named as in `mechanism.PANEL`, each (g,).
+    """
+
+    value: FloatArray
+    standard_error: FloatArray
+    index: IntArray | None = None
+    measures: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
+
+
+def diagnose(
+    value: FloatArray,
+    standard_error: FloatArray,
+    rng: np.random.Generator,
+    *,
+    index: IntArray | None = None,
+    measures: Mapping[str, FloatArray] | None = None,
+    material: float = MATERIAL,
+    name: str = "the policy",
+    unit: str = "pp",
+    permutations: int = PERMUTATIONS,
+) -> Diagnosis:
+    """The verdict on one series of generations.
+
+    Args:
+        value: of each generation minus the control's, (g,), in the unit of the reward; NaN where
+            missing: such a generation is left out and named in the reasons.
+        standard_error: of `value`, (g,), 0 where it is exact.
+        rng: for the null.
+        index: number of each generation, ascending; by default 0, 1, 2 and so on.
+        measures: what else was measured, each (g,), by the names of `mechanism.PANEL`.
+        material: the smallest swing that matters, in the unit of the reward.
+        name: what the series is called in the explanation.
+        unit: what the explanation counts in; "pp" shows a rate in percentage points.
+        permutations: size of the null.
+
+    Raises:
+        DataError: lengths differ, `index` does not ascend, a value or standard error is infinite,
+            or a standard error is negative; the message names the generation.
+    """
+    one = Series(
+        value=value, standard_error=standard_error, index=index, measures=dict(measures or {})
+    )
+    found = _measured(one, rng, name=name, permutations=permutations)
+    return _judged(found, name=name, material=material, unit=unit)
+
+
+def diagnose_pooled(
+    values: FloatArray,
+    standard_error: FloatArray,
+    rng: np.random.Generator,
+    *,
+    index: IntArray | None = None,
+    measures: Mapping[str, FloatArray] | None = None,
+    material: float = MATERIAL,
+    name: str = "the policy",
+    unit: str = "pp",
+    permutations: int = PERMUTATIONS,
+) -> Diagnosis:
+    """The verdict on m independent replicates of one series (seeds), all arrays (m, g).
+
+    Each replicate is permuted by itself, and the statistic is the mean over replicates.
+    Otherwise as `diagnose`; a generation is left out where any replicate has no value.
+    """
+    return diagnose(
+        values,
+        standard_error,
+        rng,
+        index=index,
+        measures=measures,
+        material=material,
+        name=name,
+        unit=unit,
+        permutations=permutations,
+    )
+
+
+def diagnose_all(
+    found: Mapping[str, Series],
+    rng: np.random.Generator,
+    *,
+    material: float = MATERIAL,
+    unit: str = "pp",
+) -> dict[str, Diagnosis]:
+    """The verdicts on all series of a domain, Holm-corrected for their number.
+
+    Series too short or too flat to be tested do not count. The null grows with the number of
+    series, so that one of them can still reach `OSCILLATING_P` after the correction.
+    """
+    size = PERMUTATIONS * max(1, len(found) // 8)
+    measured = {
+        name: _measured(one, rng, name=name, permutations=size) for name, one in found.items()
+    }
+    corrected = holm([each.statistics.p_r1 for each in measured.values()])
+    return {
+        name: _judged(
+            replace(each, statistics=replace(each.statistics, p_holm=p)),
+            name=name,
+            material=material,
+            unit=unit,
+        )
+        for (name, each), p in zip(measured.items(), corrected, strict=True)
+    }
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's corrected p values; NaN stays NaN and does not count.
+
+    Source: Holm (1979), "A simple sequentially rejective multiple test procedure".
+    """
+    tested = sorted((each, at) for at, each in enumerate(p) if not np.isnan(each))
+    corrected = [float("nan")] * len(p)
+    largest = 0.0
+    for rank, (each, at) in enumerate(tested):
+        largest = max(largest, min(1.0, (len(tested) - rank) * each))
+        corrected[at] = largest
+    return corrected
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """Statistics of a series, and why it cannot be tested, if so."""
+
+    statistics: Statistics
+    notes: tuple[str, ...]  # what was left out
+    untested: str | None  # why there is no test
+    flat: bool
+
+
+def _measured(one: Series, rng: np.random.Generator, *, name: str, permutations: int) -> _Measured:
+    """The statistics of one series, with a test where its length and movement allow one."""
+    value, noise, index, measures = _arrays(one, name)
+    known: BoolArray = np.logical_and.reduce(np.isfinite(value + noise), axis=0)
+    notes = _left_out(index, known)
+    value, noise, index = value[:, known], noise[:, known], index[known]
+    measures = {key: each[:, known] for key, each in measures.items()}
+    count = len(index)
+    if count < 2:
+        few = "no generation has a value yet" if not count else "one generation has a value"
+        return _Measured(
+            statistics=Statistics(generations=count),
+            notes=notes,
+            untested=f"{few}, {FEWEST} are needed: come back after more training cycles",
+            flat=False,
+        )
+    statistics = describe(value, noise, index, measures)
+    neighbours = len(series.pairs(index)[0])
+    untested = None
+    if count < FEWEST:
+        untested = (
+            f"{count} generations have a value, {FEWEST} are needed: come back after more"
+            " training cycles"
+        )
+    elif neighbours < FEWEST - 1:
+        untested = (
+            f"only {neighbours} pairs of generations follow one another, {FEWEST - 1} are needed:"
+            " fill the gaps, or wait for more training cycles"
+        )
+    flat = statistics.sd < FLAT
+    still = float(series.detrended(value, index).std(axis=-1).mean()) < FLAT
+    if untested is None and not still:
+        tested = rhythm(value, noise, index, rng, permutations=permutations)
+        statistics = replace(statistics, **tested)
+    return _Measured(statistics=statistics, notes=notes, untested=untested, flat=flat)
+
+
+def _arrays(
+    one: Series, name: str
+) -> tuple[FloatArray, FloatArray, IntArray, dict[str, FloatArray]]:
+    """Value and standard error (m, g), index (g,) and measures (m, g), checked."""
+    value = np.atleast_2d(np.asarray(one.value, dtype=np.float64))
+    noise = np.atleast_2d(np.asarray(one.standard_error, dtype=np.float64))
+    if value.ndim != 2 or noise.shape != value.shape:
+        raise DataError(
+            f"{name}: value has shape {np.shape(one.value)} and standard_error"
+            f" {np.shape(one.standard_error)}; wanted one standard error a generation"
+        )
+    count = value.shape[1]
+    index = series.positions(value) if one.index is None else np.asarray(one.index)
+    if index.shape != (count,):
+        raise DataError(f"{name}: index has {index.size} generations, value has {count}")
+    back = np.flatnonzero(np.diff(index) <= 0)
+    if len(back):
+        before, after = int(index[back[0]]), int(index[back[0] + 1])
+        raise DataError(
+            f"{name}: generation {after} comes after generation {before}; wanted ascending"
+            " numbers, each once: sort the series by cut-off and drop repetitions"
+        )
+    for field_name, each, wrong in (
+        ("value", value, np.isinf(value)),
+        ("standard_error", noise, np.isinf(noise) | (noise < 0)),
+    ):
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0].tolist()
+            where = f", replicate {row}" if len(value) > 1 else ""
+            raise DataError(
+                f"{name}: {field_name} of generation {int(index[column])}{where} is"
+                f" {float(each[row, column])!r}; wanted a finite number"
+                f"{', at least 0' if field_name == 'standard_error' else ''}, or NaN where missing"
+            )
+    measures = {
+        key: np.atleast_2d(np.asarray(each, dtype=np.float64))
+        for key, each in one.measures.items()
+    }
+    for key, each in measures.items():
+        if each.shape != value.shape:
+            raise DataError(
+                f"{name}: measure {key} has shape {each.shape}, value {value.shape}; wanted one"
+                " number a generation, NaN where it was not measured"
+            )
+    return value, noise, index.astype(np.int64), measures
+
+
+def _left_out(index: IntArray, known: BoolArray) -> tuple[str, ...]:
+    missing = index[~known].tolist()
+    if not missing:
+        return ()
+    named = ", ".join(str(each) for each in missing[:5]) + (", ..." if len(missing) > 5 else "")
+    return (
+        f"left out, for want of a value or of its standard error: generation {named}"
+        f" ({len(missing)} of {len(index)}): check that the control slice was logged and its"
+        " outcomes have matured",
+    )
+
+
+def _judged(found: _Measured, *, name: str, material: float, unit: str) -> Diagnosis:
+    """The verdict on what was measured."""
+    verdict, reasons = _verdict(found, material=material, unit=unit)
+    explanation, action = explain(verdict, found.statistics, name=name, unit=unit)
+    return Diagnosis(
+        verdict=verdict,
+        reasons=(*reasons, *found.notes),
+        explanation=explanation,
+        action=action,
+        statistics=found.statistics,
+    )
+
+
+def _verdict(found: _Measured, *, material: float, unit: str) -> tuple[Verdict, tuple[str, ...]]:
+    s = found.statistics
+    if found.untested is not None:
+        return "inconclusive", (found.untested,)
+    if found.flat:
+        return "degenerate", (
+            f"the value does not move: its standard deviation is {s.sd:.1e}, below {FLAT:g}:"
+            " check that the series is the deployed policy's value and not a constant",
+        )
+    if np.isnan(s.p_r1):
+        return "stable", ("nothing moves but the trend: no generation departs from a line",)
+    wanted = max(material, NOISE * s.rms_se)
+    large = s.swing >= wanted
+    rule = f"{NOISE:g} standard errors" if NOISE * s.rms_se > material else "what matters"
+    size = (
+        f"swing {amount(s.swing, unit)} from one generation to the next is"
+        f" {'at least' if large else 'below'} {amount(wanted, unit)} ({rule})"
+    )
+    order = (
+        f"lag-1 autocorrelation {s.r1:+.2f}; without memory it lies between {s.r1_null_low:+.2f}"
+        f" and {s.r1_null_high:+.2f} (p = {s.p_holm:.4f})"
+    )
+    if s.p_holm < OSCILLATING_P and large:
+        return "oscillating", (order, size)
+    if s.p_holm < SUSPECT_P:
+        return "suspect", (order, size)
+    return "stable", (order, size)
