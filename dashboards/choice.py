@@ -1,4 +1,6 @@
-"""The domain and the series that a page shows: in its address, so that it can be passed on."""
+"""What a page shows, the domain first of all: in its address, so that it can be passed on."""
+
+from datetime import date
 
 import streamlit as st
 
@@ -37,3 +39,47 @@ def _choice(key: str, label: str, names: list[str], titles: dict[str, str]) -> s
     st.query_params[key] = chosen
     st.session_state[f"chosen {key}"] = chosen
     return chosen
+
+
+def generation(numbers: list[int], titles: dict[int, str], *, label: str = "Generation") -> int:
+    """The generation of the address (`?generation=...`); choosing another changes the address."""
+    names = [str(number) for number in numbers]
+    return int(_choice("generation", label, names, {str(each): titles[each] for each in numbers}))
+
+
+def some(key: str, label: str, names: list[str], titles: dict[str, str]) -> str | None:
+    """As the others, for a choice that may be left open: None, and then not in the address."""
+    asked = st.query_params.get(key)
+    given = st.selectbox(
+        label,
+        names,
+        index=names.index(asked) if asked in names else None,
+        format_func=lambda name: titles.get(str(name), str(name)),
+        placeholder="any",
+    )
+    return _kept(key, given)
+
+
+def text(key: str, label: str, *, placeholder: str) -> str | None:
+    """What is written in a field, in the address too; None for nothing."""
+    given = st.text_input(label, st.query_params.get(key, ""), placeholder=placeholder)
+    return _kept(key, given.strip() or None)
+
+
+def day(key: str, label: str) -> date | None:
+    """A day (UTC) that may be left open, in the address too (`2026-01-31`)."""
+    try:
+        asked = date.fromisoformat(st.query_params.get(key, ""))
+    except ValueError:
+        asked = None
+    given = st.date_input(label, asked, format="YYYY-MM-DD", min_value=date(1970, 1, 1))
+    _kept(key, given.isoformat() if isinstance(given, date) else None)
+    return given if isinstance(given, date) else None
+
+
+def _kept(key: str, value: str | None) -> str | None:
+    if value is None:
+        st.query_params.pop(key, None)
+    else:
+        st.query_params[key] = value
+    return value
