@@ -5,8 +5,10 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-# Okabe and Ito (2008), "Color universal design"; each verdict also has a shape of its own.
-VERDICTS = {
+# Okabe and Ito (2008), "Color universal design".
+BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
+ORANGE, VERMILION, PURPLE, GREY = "#E69F00", "#D55E00", "#CC79A7", "#999999"
+VERDICTS = {  # each also has a shape of its own
     "promoted": ("#0072B2", "triangle-up"),
     "held": ("#E69F00", "circle"),
     "rejected": ("#D55E00", "cross"),
@@ -73,17 +75,21 @@ def _intervals(generations: pl.DataFrame, column: str, *, axis: alt.Axis, unit: 
     return bars + points
 
 
+def level(at: float) -> alt.Chart:
+    """A dashed line at a value: a limit, or the control at zero."""
+    return (
+        alt.Chart(pl.DataFrame({"at": [at]}))
+        .mark_rule(strokeDash=[6, 4], color=GREY)
+        .encode(y=alt.Y("at:Q"))
+    )
+
+
 def difference(generations: pl.DataFrame, *, limit: float) -> Layers:
     """Candidate minus champion with its interval; a dashed line at the gate's `limit`."""
     axis = alt.Axis(title="Percentage points", format="+.1f")
-    line = (
-        alt.Chart(pl.DataFrame({"limit": [limit]}))
-        .mark_rule(strokeDash=[6, 4], color="#444444")
-        .encode(y=alt.Y("limit:Q"))
-    )
-    return (line + _intervals(generations, "difference", axis=axis, unit="points")).properties(
-        height=_HEIGHT
-    )
+    return (
+        level(limit) + _intervals(generations, "difference", axis=axis, unit="points")
+    ).properties(height=_HEIGHT)
 
 
 def value(generations: pl.DataFrame, *, reward: str) -> Layers:

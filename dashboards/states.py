@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 
+import menu
 import sign_in
 import streamlit as st
 from contents import CONTENTS
@@ -18,6 +19,7 @@ def shown(name: str, page: Callable[[], None]) -> None:
     Who may not open it is told so. What goes wrong is a sentence with the way out, never a
     traceback; those go to the log.
     """
+    menu.require()
     st.title(CONTENTS[name].title)
     if sign_in.admitted(name) is None:
         return

@@ -1,0 +1,46 @@
+"""The menu of pages, and the way back to it for a page that was started without it."""
+
+import sign_in
+import streamlit as st
+from contents import CONTENTS, Entry
+
+_OPENED = "the menu was opened in this run"
+
+
+def opened(who: sign_in.Visitor | None) -> st.Page:
+    """Opens the menu; the page that the address names.
+
+    Pages that `who` may not open are in it, to say so, but not listed. The first page also
+    answers at the dashboard's own address.
+    """
+    first = next(iter(CONTENTS.values()))
+    sections: dict[str, list[st.Page]] = {entry.section: [] for entry in CONTENTS.values()}
+    sections[first.section].append(_page(first, "", listed=False))
+    for entry in CONTENTS.values():
+        may = who is not None and who.may(entry.name)
+        sections[entry.section].append(_page(entry, entry.name, listed=may))
+    st.session_state[_OPENED] = True
+    return st.navigation(sections, position="hidden" if who is None else "sidebar")
+
+
+def _page(entry: Entry, address: str, *, listed: bool) -> st.Page:
+    return st.Page(
+        f"pages/{entry.name}.py",
+        title=entry.title,
+        icon=entry.icon,
+        help=entry.question,
+        url_path=address,
+        default=not address,
+        visibility="visible" if listed else "hidden",
+    )
+
+
+def require() -> None:
+    """Starts again with `app.py` where Streamlit ran the file of a page by itself.
+
+    It does so for a folder called `pages` until a script has opened a menu: the first visitor of
+    a new server may come without passing `app.py`.
+    """
+    if not st.session_state.pop(_OPENED, None):
+        opened(None)
+        st.rerun()

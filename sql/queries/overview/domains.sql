@@ -1,0 +1,62 @@
+-- Where each domain stands: its champion, its newest cycle, and what was decided and settled.
+-- Grain: one row a domain of which anything is stored. Units: times are UTC; candidates counts the
+-- generations of the newest cut-off, judged those with a verdict; decisions of the last day are
+-- those of batches that end within a day of the newest decision.
+select
+    s.domain,
+    c.number as champion,
+    g.policy as champion_policy,
+    c.promoted_at,
+    c.promoted_by,
+    n.cutoff,
+    n.previous_cutoff,
+    n.candidates,
+    n.judged,
+    t.decisions,
+    t.last_decided_at,
+    t.decisions_of_last_day,
+    s.outcomes_until
+from (
+    select
+        domain,
+        max(sealed_at) filter (where kind = 'outcome') as outcomes_until
+    from seal
+    group by domain
+) as s
+left join champion as c on s.domain = c.domain
+left join generation as g on c.domain = g.domain and c.number = g.number
+left join (
+    select distinct on (g.domain)
+        g.domain,
+        g.cutoff,
+        count(*) as candidates,
+        count(v.number) as judged,
+        lead(g.cutoff) over (
+            partition by g.domain
+            order by g.cutoff desc
+        ) as previous_cutoff
+    from generation as g
+    left join verdict as v on g.domain = v.domain and g.number = v.number
+    where g.number > 0
+    group by g.domain, g.cutoff
+    order by g.domain, g.cutoff desc
+) as n on s.domain = n.domain
+left join (
+    select
+        domain,
+        cast(sum(decisions) as bigint) as decisions,
+        max(last_decided_at) as last_decided_at,
+        cast(
+            sum(decisions) filter (where last_decided_at > newest - interval '1 day') as bigint
+        ) as decisions_of_last_day
+    from (
+        select
+            domain,
+            decisions,
+            last_decided_at,
+            max(last_decided_at) over (partition by domain) as newest
+        from tally
+    ) as tally
+    group by domain
+) as t on s.domain = t.domain
+order by s.domain;
