@@ -84,18 +84,22 @@ def level(at: float) -> alt.Chart:
     )
 
 
-def difference(generations: pl.DataFrame, *, limit: float) -> Layers:
+def difference(generations: pl.DataFrame, *, limit: float, points: str) -> Layers:
     """Candidate minus champion with its interval; a dashed line at the gate's `limit`."""
-    axis = alt.Axis(title="Percentage points", format="+.1f")
+    axis = alt.Axis(title=_capital(points), format="+.1f")
     return (
         level(limit) + _intervals(generations, "difference", axis=axis, unit="points")
     ).properties(height=_HEIGHT)
 
 
-def value(generations: pl.DataFrame, *, reward: str) -> Layers:
-    """What each candidate would earn, with its interval, in per cent of `reward`."""
-    axis = alt.Axis(title=reward[:1].upper() + reward[1:] + ", %", format=".1f")
-    return _intervals(generations, "value", axis=axis, unit="%").properties(height=_HEIGHT)
+def value(generations: pl.DataFrame, *, reward: str, symbol: str) -> Layers:
+    """What each candidate would earn of `reward`, with its interval, in `symbol`."""
+    axis = alt.Axis(title=f"{_capital(reward)}, {symbol}", format=".1f")
+    return _intervals(generations, "value", axis=axis, unit=symbol).properties(height=_HEIGHT)
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def champions(reigns: pl.DataFrame) -> alt.Chart:

@@ -3,6 +3,7 @@
 import json
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import streamlit as st
@@ -67,7 +68,7 @@ def test_generations_show_champion_verdicts_and_reasons(
     assert any("with its 95 % interval" in caption.value for caption in page.caption)
     worse = table[table["Generation"] == 4].iloc[0]
     assert worse["Verdict"] == "rejected"
-    assert "lower bound -2.80 points, not above +0.00" in worse["Why"]
+    assert "lower bound -2.80 percentage points, not above +0.00" in worse["Why"]
 
 
 def test_only_a_promotion_makes_a_champion(
@@ -92,24 +93,51 @@ def test_only_a_promotion_makes_a_champion(
     assert page.dataframe[0].value["Verdict"].to_list() == ["promoted"]
 
 
-def test_a_broken_rule_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(APP.parent))
-    queries = import_module("queries")
-
-    infinite = {"low": "-inf", "high": 0.005, "measured": 0.01, "kept": False}
-    for name, rule, words in (
-        ("worst_segment_loss", infinite, "loss in the worst segment is 0.01, at most 0.005 is"),
-        ("odd_one", {**infinite, "measured": None}, "odd one was not measured, at most 0.005 is"),
+@pytest.mark.parametrize(
+    ("domain", "name", "rule", "words"),
+    [
         (
+            "payments",
+            "worst_segment_loss",
+            {"low": "-inf", "high": 0.005, "measured": 0.01, "kept": False},
+            "loss in the worst segment is +1.00 percentage points, wanted at most +0.50",
+        ),
+        (
+            "elsewhere",
+            "worst_segment_loss",
+            {"low": "-inf", "high": 0.005, "measured": 1.5, "kept": False},
+            "is +1.50 units of reward, wanted at most +0.01 units of reward",
+        ),
+        (
+            "payments",
+            "odd_one",
+            {"low": "-inf", "high": 0.005, "measured": None, "kept": False},
+            "odd one is not measured, wanted at most 0.005",
+        ),
+        (
+            "payments",
             "ess_share",
             {"low": 0.05, "high": 1.0, "measured": 0.04, "kept": False},
-            "at least 0.05",
+            "still informs is 4 %, wanted at least 5 %",
         ),
-        ("support_violation", {"low": 0, "high": 0, "measured": 1, "kept": False}, "must be 0"),
-    ):
-        told = queries._reason("", json.dumps([{"rule": name, **rule}]))
-        assert words in told["why"]
-        assert told["margin"] is None
+        (
+            "payments",
+            "support_violation",
+            {"low": 0, "high": 0, "measured": 1, "kept": False},
+            "never tried is 100 %, must be 0 %",
+        ),
+    ],
+)
+def test_a_broken_rule_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, domain: str, name: str, rule: dict[str, Any], words: str
+) -> None:
+    monkeypatch.syspath_prepend(str(APP.parent))
+    verdicts, units = import_module("verdicts"), import_module("units")
+
+    told = verdicts._reason("", json.dumps([{"rule": name, **rule}]), units.unit_of(domain))
+
+    assert words in told["why"]
+    assert told["margin"] is None
 
 
 def test_the_address_names_the_domain(
@@ -148,3 +176,57 @@ def test_a_missing_database_is_a_sentence_with_the_way_out(
     assert not page.exception
     assert says in page.error[0].value
     assert "decisions up" in page.markdown[0].value
+
+
+def test_a_generation_is_opened_by_its_address_with_every_rule_of_the_gate(
+    page: AppTest, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged(database)
+    monkeypatch.setenv("DECISIONS_DATABASE_URL", database.url)
+    page.query_params["domain"] = "payments"
+    page.query_params["generation"] = "4"
+
+    page.run()
+
+    assert not page.exception
+    assert any("**reject**" in each.value for each in page.markdown)
+    rule = page.table[0].value.iloc[0]
+    assert (rule["Kept"], rule["Measured"]) == ("✗ not kept", "-2.80 percentage points")
+    assert rule["Allowed"] == "above +0.00 percentage points"
+    assert any("run of `payments_generation`" in each.value for each in page.markdown)
+
+
+def test_a_champion_says_who_promoted_it_and_why(
+    page: AppTest, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged(database, cutoffs=2)
+    monkeypatch.setenv("DECISIONS_DATABASE_URL", database.url)
+    page.query_params["generation"] = "1"
+
+    page.run()
+
+    assert any("promoted by gate: passed" in each.value for each in page.markdown)
+    page.query_params["generation"] = "0"
+    page.run()
+    assert any("baseline" in each.value for each in page.info)
+
+
+def test_two_generations_differ_in_what_is_recorded_of_them(
+    page: AppTest, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged(database, cutoffs=3)
+    monkeypatch.setenv("DECISIONS_DATABASE_URL", database.url)
+    page.query_params["compare"] = "1,2"
+
+    page.run()
+
+    assert not page.exception
+    differing = page.dataframe[1].value
+    assert list(differing.columns)[2:4] == ["Generation 1", "Generation 2"]
+    recipe = differing[differing["Field"] == "recipe"].iloc[0]
+    assert (recipe["Generation 1"], recipe["Generation 2"]) == ("squarecb", "fastcb")
+    assert "SHA-256" in set(differing["Field"])
+    assert "known until" not in set(differing["Field"])
+    page.toggle[0].set_value(True).run()
+    assert "known until" in set(page.dataframe[1].value["Field"])
+    assert page.query_params["compare"] == ["1,2"] or page.query_params["compare"] == "1,2"

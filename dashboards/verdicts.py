@@ -1,0 +1,209 @@
+"""What the gate held a generation against, in words and in the units of its domain."""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+from queries import read
+from units import Unit, unit_of
+
+GAIN = "difference_lower_bound"
+Kind = Literal["share", "reward", "errors", "number"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a page calls a check, what kind of number it is, and what it tells."""
+
+    title: str
+    kind: Kind
+    tells: str
+
+
+CHECKS = {
+    GAIN: Check(
+        "gain over the champion, lower bound",
+        "reward",
+        "With the stated confidence the candidate gains at least this much; below zero it may"
+        " lose. Where several candidates compete, each is held to a stricter level.",
+    ),
+    "ess": Check(
+        "effective sample size",
+        "number",
+        "So many decisions of the candidate itself would tell as much as the weighted log.",
+    ),
+    "ess_share": Check(
+        "share of the log that still informs",
+        "share",
+        "The candidate's effective sample size over the logged decisions.",
+    ),
+    "champion_ess_share": Check(
+        "share of the log that informs about the champion",
+        "share",
+        "The champion's effective sample size over the logged decisions.",
+    ),
+    "support_violation": Check(
+        "share of decisions that the log never tried",
+        "share",
+        "Where it is above zero, nothing in the log says what would have happened.",
+    ),
+    "mean_weight_z": Check(
+        "distance of the mean weight from one",
+        "errors",
+        "Importance weights are one on average where propensities are right: more than three"
+        " standard errors away they are not.",
+    ),
+    "worst_group_z": Check(
+        "distance of the worst group's mean weight from one",
+        "errors",
+        "Groups (merchants, issuers, attempts) whose weights are off name the propensities that"
+        " are wrong.",
+    ),
+    "group_z_limit": Check(
+        "distance that the worst group reaches by chance",
+        "errors",
+        "Beyond it the evaluation is refused.",
+    ),
+    "weight_median": Check("median weight", "number", "Half of the weights are below it."),
+    "weight_90_percent": Check("90 % of weights are below", "number", "Of the candidate."),
+    "weight_99_percent": Check("99 % of weights are below", "number", "Of the candidate."),
+    "max_weight": Check(
+        "largest weight", "number", "So many decisions does the heaviest logged one stand for."
+    ),
+    "rare_mass": Check(
+        "share of decisions on actions hardly ever tried",
+        "share",
+        "Actions that were logged with a propensity below 0.001.",
+    ),
+    "churn_tv": Check(
+        "share of decisions that would change",
+        "share",
+        "Total variation distance from the champion; no harm by itself.",
+    ),
+    "churn_from_trained": Check(
+        "share of decisions that would change from a trained champion",
+        "share",
+        "Total variation distance; 0 against the baseline, which the first generation is meant to"
+        " leave.",
+    ),
+    "worst_segment_loss": Check(
+        "loss in the worst segment",
+        "reward",
+        "The largest loss among segments that significantly lose; 0 where none does.",
+    ),
+    "unresolved_share": Check(
+        "share of decisions without an outcome",
+        "share",
+        "Left out of the estimate: outcomes that had not become known by the cut-off.",
+    ),
+}
+
+
+def check(name: str) -> Check:
+    """What is known of a check; one that is not known keeps its name."""
+    return CHECKS.get(name, Check(name.replace("_", " "), "number", ""))
+
+
+def measured(name: str, value: float | None, unit: Unit) -> str:
+    """The value of a check with its unit."""
+    if value is None or math.isnan(value):
+        return "not measured"
+    if math.isinf(value):
+        return "unbounded"
+    match check(name).kind:
+        case "share":
+            return f"{100 * value:.3g} %" if value < 1 else f"{100 * value:.0f} %"
+        case "reward":
+            return unit.difference(value)
+        case "errors":
+            return f"{value:+.2f} standard errors"
+        case "number":
+            return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def allowed(name: str, low: float, high: float, unit: Unit) -> str:
+    """What the gate allows of a check, in words."""
+    if name == GAIN:
+        return f"above {measured(name, low, unit)}"
+    if low == high:
+        return f"must be {measured(name, low, unit)}"
+    if math.isinf(low) or (low == 0 and high < 1):
+        return f"at most {measured(name, high, unit)}"
+    if math.isinf(high) or high >= 1 > low:
+        return f"at least {measured(name, low, unit)}"
+    return f"{measured(name, low, unit)} to {measured(name, high, unit)}"
+
+
+def rules(reasons: str, unit: Unit) -> pl.DataFrame:
+    """One row a rule of a verdict: `rule`, `title`, `measured` and `allowed` in words, `kept`."""
+    return pl.DataFrame(
+        [
+            {
+                "rule": rule["rule"],
+                "title": check(rule["rule"]).title,
+                "measured": measured(rule["rule"], _number(rule["measured"]), unit),
+                "allowed": allowed(rule["rule"], float(rule["low"]), float(rule["high"]), unit),
+                "kept": rule["kept"],
+                "tells": check(rule["rule"]).tells,
+            }
+            for rule in json.loads(reasons)
+        ],
+        schema={
+            "rule": pl.String(),
+            "title": pl.String(),
+            "measured": pl.String(),
+            "allowed": pl.String(),
+            "kept": pl.Boolean(),
+            "tells": pl.String(),
+        },
+    )
+
+
+def _number(given: Any) -> float | None:
+    return None if given is None else float(given)
+
+
+def reasons() -> pl.DataFrame:
+    """One row a verdict: `domain`, `number`, `why` in words, and the gate's `margin`.
+
+    The margin is what the lower bound of the difference had to exceed, in the domain's reward.
+    """
+    rows = [
+        {
+            "domain": row["domain"],
+            "number": row["number"],
+            **_reason(row["note"], row["reasons"], unit_of(row["domain"])),
+        }
+        for row in read("verdict/reasons").iter_rows(named=True)
+    ]
+    return pl.DataFrame(
+        rows,
+        schema={
+            "domain": pl.String(),
+            "number": pl.Int32(),
+            "why": pl.String(),
+            "margin": pl.Float64(),
+        },
+    )
+
+
+def _wanted(words: str) -> str:
+    return words if words.startswith("must") else f"wanted {words}"
+
+
+def _reason(note: str | None, given: str, unit: Unit) -> dict[str, Any]:
+    told = rules(given, unit)
+    broken = told.filter(~pl.col("kept") & (pl.col("rule") != GAIN))
+    words = ([note] if note else []) + [
+        f"{title} is {seen}, {_wanted(wanted)}"
+        for title, seen, wanted in broken.select("title", "measured", "allowed").iter_rows()
+    ]
+    gain = next((rule for rule in json.loads(given) if rule["rule"] == GAIN), None)
+    margin = None if gain is None else float(gain["low"])
+    if gain is not None and margin is not None and math.isfinite(float(gain["measured"])):
+        kept = "above" if gain["kept"] else "not above"
+        lower = float(gain["measured"]) * unit.scale
+        words.append(f"lower bound {lower:+.2f} {unit.points}, {kept} {margin * unit.scale:+.2f}")
+    return {"why": "; ".join(words), "margin": margin}
