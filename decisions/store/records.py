@@ -176,6 +176,26 @@ ANNOUNCEMENT = Kind(
     lookup="cutoff",
     stamps=("announced_at",),
 )
+REVIEW = Kind(
+    name="review",
+    schema=pl.Schema(
+        {
+            "number": _NUMBER,
+            "cutoff": UTC_TIME,
+            "champion": _NUMBER,
+            "since": UTC_TIME,
+            "until": UTC_TIME,
+            "evidence": _TEXT,
+            "outcome": _TEXT,
+            "reasons": _TEXT,
+            "note": _TEXT,
+            "reviewed_at": UTC_TIME,
+        }
+    ),
+    key=("number", "cutoff"),
+    lookup="number",
+    stamps=("reviewed_at",),
+)
 QUARANTINE = Kind(
     name="quarantine",
     schema=pl.Schema(
@@ -207,6 +227,7 @@ KINDS: dict[str, Kind] = {
         MEASUREMENT,
         DIAGNOSIS,
         ANNOUNCEMENT,
+        REVIEW,
         QUARANTINE,
     )
 }

@@ -88,11 +88,37 @@ create table decided_through (
 grant select, insert, update on decided_through to decisions_writer;
 grant select on decided_through to decisions_reader;
 
+-- Evidence of an evaluation, what betting on its rows has won: role `evidence`, JSON in `note`.
+alter table evaluation drop constraint evaluation_role_check;
+alter table evaluation add constraint evaluation_role_check check (
+    role in ('candidate', 'champion', 'difference', 'estimate', 'check', 'refusal', 'evidence')
+);
+
+-- A candidate that was held, looked at again at a later cut-off: the rows decided in [since, until)
+-- are new to it, `evidence` (JSON) is of all its rows so far, and the verdict reads all of it.
+create table review (
+    domain      text        not null,
+    number      integer     not null,
+    cutoff      timestamptz not null,
+    champion    integer     not null,
+    since       timestamptz not null,
+    until       timestamptz not null check (until > since),
+    evidence    json        not null,
+    outcome     text        not null check (outcome in ('promote', 'hold', 'reject')),
+    reasons     json        not null,
+    note        text        not null,
+    reviewed_at timestamptz not null,
+    seal        bigint      not null references seal,
+    primary key (domain, number, cutoff),
+    foreign key (domain, number) references generation (domain, number),
+    foreign key (domain, champion) references generation (domain, number)
+);
+
 do $$
 declare
     name text;
 begin
-    foreach name in array array['measurement', 'diagnosis', 'announcement', 'tally']
+    foreach name in array array['measurement', 'diagnosis', 'announcement', 'tally', 'review']
     loop
         call make_append_only(name::regclass);
         execute format('grant select, insert on %I to decisions_writer', name);

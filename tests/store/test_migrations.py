@@ -28,7 +28,7 @@ def upgrade() -> None:
 '''
 
 BACK_TO_FIRST = """
-drop table measurement, diagnosis, announcement, tally, decided_through cascade;
+drop table measurement, diagnosis, announcement, tally, decided_through, review cascade;
 delete from migration where file = '0002_oscillation.sql';
 update alembic_version set version_num = '0001';
 """
