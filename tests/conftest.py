@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -28,11 +28,33 @@ def postgres_folder() -> Generator[Path]:
         yield Path(folder)
 
 
+class Postgres:
+    """The run's server; a test that stops it starts it again, over the same data."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running = ExitStack()
+        self.start()
+
+    def start(self) -> None:
+        self.url = self._running.enter_context(running_postgres(self._folder))
+
+    def stop(self) -> None:
+        self._running.close()
+
+
 @pytest.fixture(scope="session")
-def postgres_url(postgres_folder: Path) -> Generator[str]:
+def postgres(postgres_folder: Path) -> Generator[Postgres]:
+    """The run's server."""
+    server = Postgres(postgres_folder / "session")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres: Postgres) -> str:
     """The address of the server's maintenance database."""
-    with running_postgres(postgres_folder / "session") as url:
-        yield url
+    return postgres.url
 
 
 @pytest.fixture(scope="session")
