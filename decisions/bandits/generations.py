@@ -1,7 +1,7 @@
 """Generation after generation in memory: any world, any learner, and every value exact."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -21,7 +21,9 @@ from decisions.policy import (
     pick,
     total_variation,
 )
-from decisions.seeds import stream
+from decisions.seeds import RowKeys, stream
+
+REFERENCE_DAY = 100_000  # far from any generation: the batch on which churn is measured
 
 Lateness = Callable[[FloatArray, FloatArray], FloatArray]
 """Rewards (n,) and two numbers a row (n, 2) to generations until each outcome is known, (n,)."""
@@ -70,7 +72,7 @@ class World(Protocol):
 
     @property
     def features(self) -> PairFeatures:
-        """What an oracle reads of a context and an action."""
+        """What oracles read of a context and an action."""
         ...
 
     @property
@@ -81,6 +83,47 @@ class World(Protocol):
     def day(self, number: int) -> Day:
         """The units of generation `number`, from 0."""
         ...
+
+
+@dataclass(kw_only=True, eq=False)
+class MadeDays:
+    """A World from a function of a generation's number and a number of rows, asked once a day."""
+
+    make: Callable[[int, int], Day]
+    features: PairFeatures
+    rows: int
+    reference_rows: int = 2_000
+    kept: dict[int, Day] = field(default_factory=dict[int, Day])
+
+    @property
+    def reference(self) -> Day:
+        """See World."""
+        return self._day(REFERENCE_DAY, self.reference_rows)
+
+    def day(self, number: int) -> Day:
+        """See World."""
+        return self._day(number, self.rows)
+
+    def _day(self, number: int, rows: int) -> Day:
+        if number not in self.kept:
+            self.kept[number] = self.make(number, rows)
+        return self.kept[number]
+
+
+def row_keys(seed: int, number: int, rows: int) -> RowKeys:
+    """Keys of the units of one generation: no other generation has them."""
+    return RowKeys(seed, (number << 32) + np.arange(rows, dtype=np.int64))
+
+
+def chances(keys: RowKeys) -> dict[str, FloatArray]:
+    """Day's random numbers, of the units of `keys`: `outcome`, `draws`, `late`, `hour_share`."""
+    rows = len(keys.rows)
+    return {
+        "outcome": keys.uniforms("experiment", "outcome")[:, 0],
+        "draws": keys.uniforms("experiment", "draws", columns=3),
+        "late": keys.uniforms("experiment", "late", columns=2),
+        "hour_share": np.arange(rows) / rows,
+    }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

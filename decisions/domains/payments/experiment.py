@@ -1,22 +1,17 @@
 """The payments environment as a world of generations, and the reference's regimes."""
 
-from dataclasses import dataclass, field
-from functools import cached_property
+from functools import partial
 
 import numpy as np
 
 from decisions.bandits.arms import UNIFORM, Arm, records, run_arm, square_cb
-from decisions.bandits.generations import Day, Record
-from decisions.bandits.training_set import PairFeatures, pair_features
+from decisions.bandits.generations import Day, MadeDays, Record, chances, row_keys
+from decisions.bandits.training_set import pair_features
 from decisions.domains.payments.actions import DO_NOTHING, FLAG_MATRIX, eligible
 from decisions.domains.payments.features import CODES, NUMERIC, Encoder, observe
 from decisions.domains.payments.simulator import Environment
-from decisions.seeds import RowKeys
 
 __all__ = ["PRESETS", "UNIFORM", "Arm", "Day", "Days", "Record", "records", "run_arm", "square_cb"]
-
-REFERENCE_DAY = 100_000  # far from any generation: the batch on which churn is measured
-REFERENCE_ROWS = 2_000
 
 PRESETS = {
     "calm": square_cb(100.0),
@@ -26,59 +21,37 @@ PRESETS = {
 """The regimes of the reference: steady, oscillating, and one that stops exploring."""
 
 
-@dataclass
-class Days:
+class Days(MadeDays):
     """Days of one environment, made when first asked for and shared by all arms: a World."""
 
-    environment: Environment
-    rows: int = 10_000
-    kept: dict[int, Day] = field(default_factory=dict[int, Day])
-
-    def day(self, number: int) -> Day:
-        """See World."""
-        return self._kept(number, self.rows)
-
-    @property
-    def reference(self) -> Day:
-        """See World."""
-        return self._kept(REFERENCE_DAY, REFERENCE_ROWS)
-
-    @property
-    def features(self) -> PairFeatures:
-        """See World."""
-        return pair_features(
-            self.day(0).context, flags=FLAG_MATRIX, categorical=CODES, numeric=NUMERIC
+    def __init__(self, environment: Environment, rows: int = 10_000) -> None:
+        """`rows` units a generation."""
+        self.environment = environment
+        make = partial(_day, environment, _encoder(environment))
+        features = pair_features(
+            make(0, 1).context, flags=FLAG_MATRIX, categorical=CODES, numeric=NUMERIC
         )
+        super().__init__(make=make, features=features, rows=rows)
 
-    @cached_property
-    def encoder(self) -> Encoder:
-        """Codes of every merchant and issuer there is; rates are not used here."""
-        e = self.environment
-        levels = (
-            tuple(f"m{i}" for i in range(e.merchants + e.entries)),
-            tuple(f"i{i}" for i in range(e.issuers)),
-        )
-        rates = tuple((0.0,) * len(names) for names in levels)
-        return Encoder(levels=levels, rates=rates, prior=0.0)
 
-    def _kept(self, number: int, rows: int) -> Day:
-        if number not in self.kept:
-            self.kept[number] = self._make(number, rows)
-        return self.kept[number]
+def _encoder(environment: Environment) -> Encoder:
+    """Codes of every merchant and issuer there is; rates are not used here."""
+    levels = (
+        tuple(f"m{i}" for i in range(environment.merchants + environment.entries)),
+        tuple(f"i{i}" for i in range(environment.issuers)),
+    )
+    return Encoder(levels=levels, rates=tuple((0.0,) * len(n) for n in levels), prior=0.0)
 
-    def _make(self, number: int, rows: int) -> Day:
-        ranks = np.arange(rows, dtype=np.int64)
-        units = self.environment.arrivals(number, ranks, per_day=rows)
-        keys = RowKeys(self.environment.seed, number * (1 << 32) + ranks)
-        context = units.lazy().pipe(observe).collect()
-        success = self.environment.success(units)
-        return Day(
-            context=self.encoder.encode(context),
-            eligible=eligible(context),
-            success=success,
-            outcome=keys.uniforms("experiment", "outcome")[:, 0],
-            draws=keys.uniforms("experiment", "draws", columns=3),
-            late=keys.uniforms("experiment", "late", columns=2),
-            hour_share=ranks / rows,
-            control=float(success[:, DO_NOTHING].mean()),
-        )
+
+def _day(environment: Environment, encoder: Encoder, number: int, rows: int) -> Day:
+    ranks = np.arange(rows, dtype=np.int64)
+    units = environment.arrivals(number, ranks, per_day=rows)
+    context = units.lazy().pipe(observe).collect()
+    success = environment.success(units)
+    return Day(
+        context=encoder.encode(context),
+        eligible=eligible(context),
+        success=success,
+        control=float(success[:, DO_NOTHING].mean()),
+        **chances(row_keys(environment.seed, number, rows)),
+    )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,18 @@ DAY = timedelta(days=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@dataclass(frozen=True)
+class Absence:
+    """A flag, by its column of UNITS, that nobody may use on days in [first_day, until_day).
+
+    One that is absent from day 0 on appears on `until_day`.
+    """
+
+    column: Literal["sca_supported", "token_enabled", "format_supported"]
+    first_day: int
+    until_day: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Environment:
     """Who pays, what helps, and what drifts: 40 merchants, 60 issuers, 24 composed actions.
@@ -54,6 +67,8 @@ class Environment:
     drift_period: float = 8.0  # days
     outage_share: float = 0.0  # of issuers that are down on a day
     effects: bool = True  # False: the true null, in which no action changes anything
+    redraw_day: int | None = None  # from then on every issuer has other effects; None: never
+    absences: tuple[Absence, ...] = ()  # flags that come, or go and return
 
     def _uniforms(self, purpose: str, rows: int, columns: int = 1) -> FloatArray:
         keys = RowKeys(self.seed, np.arange(rows, dtype=np.int64))
@@ -82,23 +97,37 @@ class Environment:
         """Success logit of each merchant, N(0, .35), shape (merchants,)."""
         return 0.35 * self._normals("merchant", self.merchants + self.entries)[:, 0]
 
+    def _of_issuers(self, purpose: str, columns: int = 1) -> FloatArray:
+        """Normals by issuer, (issuers, columns); those after `redraw_day` follow, if there is one.
+
+        Which row is an issuer's on a day, `_issuer_row` says.
+        """
+        eras = (purpose,) if self.redraw_day is None else (purpose, f"{purpose} redrawn")
+        return np.concatenate([self._normals(era, self.issuers, columns) for era in eras])
+
+    def _issuer_row(self, issuer: IntArray, day: IntArray) -> IntArray:
+        """Where the effects of each `issuer` on each `day`, both (n,), stand."""
+        if self.redraw_day is None:
+            return issuer
+        return issuer + self.issuers * (day >= self.redraw_day)
+
     @cached_property
     def issuer_effect(self) -> FloatArray:
-        """Success logit of each issuer, N(0, .6), shape (issuers,)."""
-        return 0.6 * self._normals("issuer", self.issuers)[:, 0]
+        """Success logit of each issuer, N(0, .6), (issuers,); twice as long with `redraw_day`."""
+        return 0.6 * self._of_issuers("issuer")[:, 0]
 
     @cached_property
     def _action_effects(self) -> dict[str, FloatArray]:
         """Logits by issuer (update: by merchant) of each flag, before the context's share."""
         on = float(self.effects)
-        sca = self._normals("sca", self.issuers, 2)
+        sca = self._of_issuers("sca", 2)
         merchants = self.merchants + self.entries
-        form = np.zeros((self.issuers, 3))
-        form[:, 1:] = -0.15 + 0.7 * self._normals("format", self.issuers, 2)
+        form = -0.15 + 0.7 * self._of_issuers("format", 2)
+        form = np.column_stack([np.zeros(len(form)), form])
         return {
             "sca": on * (-0.35 + sca[:, 0]),
             "sca_amount": on * 0.4 * sca[:, 1],
-            "token": on * (0.25 + 0.5 * self._normals("token", self.issuers)[:, 0]),
+            "token": on * (0.25 + 0.5 * self._of_issuers("token")[:, 0]),
             "format": on * form,
             "update": on * (-0.1 + 0.6 * self._normals("update", merchants)[:, 0]),
         }
@@ -147,6 +176,7 @@ class Environment:
         card = (u[:, 1] * self.cards).astype(np.int64)
         merchant, issuer = self._merchant(u[:, 2], np.full(len(u), day)), self.card_issuer[card]
         z = ndtri(np.maximum(u[:, [3, 6]], 2.0**-54))
+        absent = {a.column for a in self.absences if a.first_day <= day < a.until_day}
         amount = np.maximum(1, np.rint(100 * np.exp(3.6 + 1.1 * z[:, 0]))).astype(np.int64)
         return (
             pl.DataFrame(
@@ -175,6 +205,7 @@ class Environment:
                     pl.format(f"{name[0]}{{}}", name).alias(name)
                     for name in ("card", "merchant", "issuer")
                 ),
+                *(pl.lit(value=False).alias(name) for name in sorted(absent)),
                 currency=pl.lit("EUR"),
                 attempt_no=pl.lit(1, pl.Int64()),
                 parent_id=pl.lit(None, pl.Int64()),
@@ -202,13 +233,14 @@ class Environment:
             .T
         )
         centred = np.log(units["amount_minor"].to_numpy() / 100) - 3.6
+        row = self._issuer_row(issuer, day)
         recurring = units["recurring"].to_numpy().astype(np.float64)
         expiring = (units["days_to_expiry"].to_numpy() < 90).astype(np.float64)
         again = (units["attempt_no"].to_numpy() > 1).astype(np.float64)
         common = (
             self.base
             + self.merchant_effect[merchant]
-            + self.issuer_effect[issuer]
+            + self.issuer_effect[row]
             - 0.25 * centred
             - 0.35 * units["risk"].to_numpy()
             - 0.8 * expiring
@@ -218,17 +250,17 @@ class Environment:
         if self.outage_share:
             common = common - 2.0 * self.outage(day, issuer)
         on, effect = float(self.effects), self._action_effects
-        sca = effect["sca"][issuer] + effect["sca_amount"][issuer] * centred
+        sca = effect["sca"][row] + effect["sca_amount"][row] * centred
         if self.drift and self.effects:
             phase = 2 * np.pi * self.drift_phase[issuer]
             sca = sca + self.drift * np.sin(2 * np.pi * day / self.drift_period + phase)
-        token = effect["token"][issuer] + on * 0.3 * recurring
+        token = effect["token"][row] + on * 0.3 * recurring
         update = effect["update"][merchant] + on * 0.5 * expiring
         return (
             common[:, None]
             + sca[:, None] * SCA
             + token[:, None] * TOKEN
-            + effect["format"][issuer][:, FORMAT]
+            + effect["format"][row][:, FORMAT]
             + update[:, None] * UPDATE
             - on * 0.25 * (SCA * UPDATE)
         )

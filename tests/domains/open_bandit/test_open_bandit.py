@@ -18,6 +18,7 @@ from decisions.domains.open_bandit.reference import (
     thompson_shares,
     uniform_support,
 )
+from decisions.domains.open_bandit.semi_synthetic import semi_synthetic_days
 from decisions.domains.open_bandit.training import BASELINE, Recipe, evaluate
 from decisions.errors import DataError
 from decisions.seeds import stream
@@ -156,3 +157,14 @@ def test_a_day_of_logs_passes_through_the_store(database: Database) -> None:
     assert seen.height == expected.height
     assert seen["reward"].sum() == expected["click"].sum()
     assert flow.ingest_log(database, small, start=FIRST, end=cutoff, holder="test") == 0
+
+
+def test_semi_synthetic_clicks_are_rare_vary_with_the_visitor_and_have_the_logged_level() -> None:
+    day = semi_synthetic_days("men", seed=3, rows=4_000).day(1)
+
+    rows = logs().filter(pl.col("campaign") == "men", pl.col("logger") == "random")
+    level = float(rows["click"].mean())  # pyright: ignore[reportArgumentType]
+    assert abs(day.control - level) < 0.1 * level
+    assert day.success.shape == (4_000, 34)
+    assert 0 < day.success.min() < day.success.max() < 0.1
+    assert day.best > 1.2 * day.success.mean(axis=0).max()  # no one item is best for everybody

@@ -24,6 +24,7 @@ from decisions.domains.payments.actions import (
 )
 from decisions.domains.payments.simulator import (
     UNITS,
+    Absence,
     Environment,
     authorised,
     best_value,
@@ -163,6 +164,43 @@ def test_merchants_enter_one_a_day() -> None:
     assert max(seen) <= 45
     early = set(units(environment, 20_000, day=100)["merchant"].to_list())
     assert not early & {f"m{i}" for i in range(40, 45)}
+
+
+def test_redrawing_changes_issuers_from_its_day_on_and_merchants_never() -> None:
+    calm, redrawn = Environment(seed=6), Environment(seed=6, redraw_day=9)
+    before, after = (units(calm, 3_000, day=day) for day in (8, 9))
+
+    assert (calm.success(before) == redrawn.success(before)).all()
+    off = redrawn.logits(after) - calm.logits(after)
+    update = off[:, UPDATE == 1] - off[:, UPDATE == 0]
+    np.testing.assert_allclose(update, 0.0, atol=1e-12)
+    by_issuer = after.select("issuer").with_columns(off=pl.Series(off[:, DO_NOTHING].round(9)))
+    assert by_issuer.group_by("issuer").agg(pl.col("off").n_unique())["off"].max() == 1
+    assert by_issuer["off"].n_unique() == by_issuer["issuer"].n_unique() > 50
+
+
+def test_redrawn_effects_have_the_same_law() -> None:
+    drawn = [Environment(seed=seed, redraw_day=1) for seed in range(100)]
+
+    after = np.concatenate([e.issuer_effect[e.issuers :] for e in drawn])
+    before = np.concatenate([e.issuer_effect[: e.issuers] for e in drawn])
+
+    n = len(after)
+    assert abs(after.mean()) < 4 * 0.6 / n**0.5
+    assert abs(after.std() - 0.6) < 4 * 0.6 / (2 * n) ** 0.5
+    assert abs(np.corrcoef(before, after)[0, 1]) < 4 / n**0.5
+
+
+def test_an_absent_flag_is_eligible_on_no_unit_and_nothing_else_changes() -> None:
+    plain = Environment(seed=7)
+    lost = Environment(seed=7, absences=(Absence("token_enabled", 9, 12),))
+
+    for day in (8, 12):
+        assert units(lost, 500, day=day).equals(units(plain, 500, day=day))
+    gone = units(lost, 500, day=10)
+    assert not gone["token_enabled"].any()
+    assert gone.drop("token_enabled").equals(units(plain, 500, day=10).drop("token_enabled"))
+    assert not eligible(gone)[:, TOKEN == 1].any()
 
 
 @given(cuts=st.lists(st.integers(1, 23), max_size=4, unique=True))
