@@ -1,0 +1,549 @@
+"""What the logs have taught so far, with its uncertainty: a Bayesian logistic model that is kept.
+
+A policy that learns from one generation of rows forgets the rest; one that learns from all of
+them must be allowed to keep them. This model keeps neither rows nor trees but a mean and a
+covariance of its coefficients, which the next generation takes as its prior. With rows of one
+generation it knows what it would know with the rows of all, up to Laplace's approximation.
+
+The success logit of context x and action a is the sum of every context column times one and times
+every flag of the action, and of the products of flags. Coefficients of one kind (an issuer's
+effect on what authentication does, say) form a *block* and share a prior variance, learned from
+the first generation and kept up by expectation maximisation: what no action changes shrinks to
+nothing.
+
+Between generations a block may drift: its coefficients are multiplied by a retention r, and what
+that takes from their variance is given back as noise, so that r = 1 keeps everything, r = 0
+starts again from the prior, and no r ever makes a block less certain than it was at the start.
+
+Sources: MacKay (1992), "The evidence framework applied to classification networks" (Laplace's
+approximation, block variances); Harrison and Stevens (1976), "Bayesian forecasting", and West,
+Harrison and Migon (1985), "Dynamic generalized linear models" (posteriors as priors). The choice
+of retentions by the evidence of the new rows, block by block, is ours.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+from scipy import linalg, sparse
+from scipy.special import expit
+
+from decisions.bandits.threads import one_thread
+from decisions.bandits.training_set import TrainingSet
+from decisions.errors import DataError
+from decisions.policy import FloatArray, IntArray
+
+BINS = 10
+FIRST_VARIANCE = 0.09  # of a coefficient before anything is known, logits squared
+WIDE = 4.0  # of the intercept
+VARIANCES = (1e-5, 9.0)  # a block's, at least and at most
+EXPECTATIONS = 6  # rounds of expectation maximisation on the first generation
+LONG, SHORT = (0.95, 0.7), (0.98, 0.9, 0.85, 0.4, 0.0)  # retentions tried first, and then
+NATS = 3.0  # evidence that a drift must bring, besides the logarithm of the number of blocks
+_JITTER = 1e-2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Basis:
+    """Which columns a context and an action become.
+
+    Context columns: a one; an indicator of each level of each categorical column; of each numeric
+    one its standardised value and indicators of its bins. A level never seen, and a missing
+    number, have none. `flags` (k, f) describes the actions; `pairs` (k, g) their products.
+    """
+
+    categorical: tuple[str, ...]
+    levels: tuple[tuple[str, ...], ...]
+    numeric: tuple[str, ...]
+    centre: FloatArray
+    scale: FloatArray
+    edges: tuple[FloatArray, ...]
+    flags: FloatArray
+
+    @cached_property
+    def effects(self) -> FloatArray:
+        """One and the flags of each action, (k, 1 + f)."""
+        return np.column_stack([np.ones(len(self.flags)), self.flags])
+
+    @cached_property
+    def pairs(self) -> FloatArray:
+        """Products of two flags that some action has both of, (k, g)."""
+        count = self.flags.shape[1]
+        products = [self.flags[:, i] * self.flags[:, j] for i in range(count) for j in range(i)]
+        kept = [product for product in products if product.any()]
+        return np.column_stack(kept) if kept else np.zeros((len(self.flags), 0))
+
+    @cached_property
+    def sources(self) -> IntArray:
+        """What each context column stems from, (p,): 0 the one, then columns in order."""
+        sizes = [1, *map(len, self.levels)]
+        for edges in self.edges:
+            sizes += [1, len(edges) + 1 if len(edges) else 0]
+        return np.repeat(np.arange(len(sizes)), sizes)
+
+    @cached_property
+    def blocks(self) -> IntArray:
+        """The block of each coefficient, (p * (1 + f) + g,): source times effect, then pairs."""
+        width = self.flags.shape[1] + 1
+        sources = self.sources
+        block = (sources[:, None] * width + np.arange(width)).ravel()
+        pairs = np.full(self.pairs.shape[1], width * (sources.max() + 1))
+        return np.unique(np.concatenate([block, pairs]), return_inverse=True)[1]
+
+    def places(self, context: pl.DataFrame) -> tuple[IntArray, FloatArray]:
+        """The columns that are not zero in each row, and their values, both (n, s).
+
+        What has no column is at p, one beyond the last.
+
+        Raises:
+            DataError: a column is missing or no number where one is wanted, or is infinite.
+        """
+        absent = [
+            name for name in (*self.categorical, *self.numeric) if name not in context.columns
+        ]
+        if absent:
+            raise DataError(f"context has no column {absent[0]!r}, which the model was trained on")
+        n, first, last = context.height, 1, len(self.sources)
+        index, value = [np.zeros(n, dtype=np.int64)], [np.ones(n)]
+        for name, levels in zip(self.categorical, self.levels, strict=True):
+            code = (
+                context[name]
+                .cast(pl.String)
+                .replace_strict(
+                    pl.Series(levels, dtype=pl.String),
+                    np.arange(first, first + len(levels)),
+                    default=last,
+                    return_dtype=pl.Int64,
+                )
+            )
+            index.append(code.fill_null(last).to_numpy())
+            value.append(np.ones(n))
+            first += len(levels)
+        for j, name in enumerate(self.numeric):
+            number = _number(context, name)
+            known = ~np.isnan(number)
+            index.append(np.where(known, first, last))
+            value.append(np.where(known, (number - self.centre[j]) / self.scale[j], 0.0))
+            first += 1
+            if len(self.edges[j]):
+                bin_ = np.searchsorted(self.edges[j], number, "right")
+                index.append(np.where(known, first + bin_, last))
+                value.append(np.ones(n))
+                first += len(self.edges[j]) + 1
+        return np.column_stack(index), np.column_stack(value)
+
+    def with_levels_of(self, context: pl.DataFrame) -> "Basis":
+        """The same basis with a further level for each name that is new in `context`."""
+        return replace(
+            self,
+            levels=tuple(
+                (*levels, *sorted(set(_names(context, name)) - set(levels)))
+                for name, levels in zip(self.categorical, self.levels, strict=True)
+            ),
+        )
+
+
+def _number(context: pl.DataFrame, name: str) -> FloatArray:
+    if not (context.schema[name].is_numeric() or context.schema[name] == pl.Boolean):
+        raise DataError(f"context column {name!r} is {context.schema[name]}, wanted a number")
+    number = context[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    infinite = np.flatnonzero(np.isinf(number))
+    if len(infinite):
+        raise DataError(f"context column {name!r} is infinite in row {infinite[0]}")
+    return number
+
+
+def _names(context: pl.DataFrame, column: str) -> list[str]:
+    if column not in context.columns:
+        raise DataError(f"context has no column {column!r}; it has {context.columns}")
+    return context[column].cast(pl.String).drop_nulls().unique().sort().to_list()
+
+
+def basis_of(
+    context: pl.DataFrame,
+    *,
+    flags: FloatArray,
+    categorical: tuple[str, ...],
+    numeric: tuple[str, ...],
+    bins: int = BINS,
+) -> Basis:
+    """The basis that `context` suggests: its levels, and equal shares of its rows a bin.
+
+    A number with no more values than bins has no bins: its slope is enough.
+
+    Raises:
+        DataError: a column is missing or not a number, or there is no row.
+    """
+    if not context.height:
+        raise DataError("no rows to learn levels and scales from")
+    edges: list[FloatArray] = []
+    centre, scale = np.zeros(len(numeric)), np.ones(len(numeric))
+    for j, name in enumerate(numeric):
+        if name not in context.columns:
+            raise DataError(f"context has no column {name!r}; it has {context.columns}")
+        number = _number(context, name)
+        number = number[~np.isnan(number)]
+        if len(number):
+            centre[j], scale[j] = number.mean(), number.std() or 1.0
+        several = bins > 1 and len(np.unique(number)) > bins
+        cuts = np.quantile(number, np.linspace(0, 1, bins + 1)[1:-1]) if several else np.zeros(0)
+        edges.append(np.unique(cuts))
+    return Basis(
+        categorical=categorical,
+        levels=tuple(tuple(_names(context, name)) for name in categorical),
+        numeric=numeric,
+        centre=centre,
+        scale=scale,
+        edges=tuple(edges),
+        flags=np.ascontiguousarray(flags, dtype=np.float64),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Posterior:
+    """A Gaussian over the coefficients, D = p * (1 + f) + g of them, context columns first.
+
+    `variance` is the prior variance of each coefficient, one value a block; `retention` (blocks,)
+    is what the last update kept of each block.
+    """
+
+    basis: Basis
+    mean: FloatArray  # (D,)
+    covariance: FloatArray  # (D, D)
+    variance: FloatArray  # (D,)
+    retention: FloatArray  # (blocks,)
+    rows: int = 0  # seen so far
+
+    def logits(self, context: pl.DataFrame) -> FloatArray:
+        """The success logit of every action at the mean coefficients, (n, k)."""
+        return next(logits(self.basis, [self.mean], context))
+
+    def samples(self, count: int, rng: np.random.Generator) -> FloatArray:
+        """Draws from the posterior, (count, D)."""
+        with one_thread():
+            root = linalg.cholesky(self.covariance, lower=True)
+            return self.mean + rng.standard_normal((count, len(self.mean))) @ root.T
+
+
+def logits(
+    basis: Basis, coefficients: Iterable[FloatArray], context: pl.DataFrame
+) -> Iterator[FloatArray]:
+    """Success logits of every action, (n, k), for each vector of coefficients (D,).
+
+    Sums run over columns and then effects, in order: a row's bits do not depend on its batch.
+    """
+    index, value = basis.places(context)
+    effects, count = basis.effects, len(basis.sources)
+    width = effects.shape[1]
+    for each in coefficients:
+        table = np.zeros((count + 1, width))
+        table[:count] = each[: count * width].reshape(count, width)
+        shares = np.zeros((len(index), width))
+        for j in range(index.shape[1]):
+            shares += value[:, j, None] * table[index[:, j]]
+        logit = shares[:, :1] + (basis.pairs * each[count * width :]).sum(axis=1)
+        for j in range(1, width):
+            logit += shares[:, j, None] * effects[:, j]
+        yield logit
+
+
+def prior(basis: Basis) -> Posterior:
+    """What is known before any row: nothing but that effects are small."""
+    blocks = basis.blocks
+    variance = np.full(len(blocks), FIRST_VARIANCE)
+    variance[0] = WIDE
+    return Posterior(
+        basis=basis,
+        mean=np.zeros(len(blocks)),
+        covariance=np.diag(variance),
+        variance=variance,
+        retention=np.ones(blocks.max() + 1),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The logged rows as a sparse design: context columns, then the chosen action."""
+
+    columns: Any  # sparse (n, p)
+    action: IntArray
+    reward: FloatArray
+    effects: FloatArray  # (k, 1 + f)
+    pairs: FloatArray  # (k, g)
+
+    def logit(self, mean: FloatArray) -> FloatArray:
+        count, width = self.columns.shape[1], self.effects.shape[1]
+        share = self.columns @ mean[: count * width].reshape(count, width)
+        return (share * self.effects[self.action]).sum(axis=1) + (
+            self.pairs @ mean[count * width :]
+        )[self.action]
+
+    def gradient(self, residual: FloatArray) -> FloatArray:
+        main = self.columns.T @ (residual[:, None] * self.effects[self.action])
+        return np.concatenate([main.ravel(), residual @ self.pairs[self.action]])
+
+    def information(self, weight: FloatArray) -> FloatArray:
+        """The weighted sum of the outer products of the rows' coefficients, (D, D).
+
+        Rows of one action differ in their context only, so it is a sum over actions of Kronecker
+        products: of small sparse matrices, not of large ones.
+        """
+        count, width = self.columns.shape[1], self.effects.shape[1]
+        used = np.unique(self.action)
+        inner = np.empty((len(used), count, count))
+        for matrix, action in zip(inner, used, strict=True):
+            rows = np.flatnonzero(self.action == action)
+            some = self.columns[rows]
+            matrix[:] = (some.T @ some.multiply(weight[rows, None])).toarray()
+        effect, pair = self.effects[used], self.pairs[used]
+        outer = (effect[:, :, None] * effect[:, None, :]).reshape(len(used), -1)
+        main = (inner.reshape(len(used), -1).T @ outer).reshape(count, count, width, width)
+        size, rest = count * width, pair.shape[1]
+        whole = np.empty((size + rest, size + rest))
+        whole[:size, :size] = main.transpose(0, 2, 1, 3).reshape(size, size)
+        crossed = np.einsum("ap,au,ag->pug", inner[:, 0], effect, pair).reshape(size, rest)
+        whole[:size, size:], whole[size:, :size] = crossed, crossed.T
+        whole[size:, size:] = (pair * inner[:, :1, 0]).T @ pair
+        return whole
+
+
+def _rows(basis: Basis, data: TrainingSet) -> _Rows:
+    n, k = data.context.height, len(basis.flags)
+    if not (len(data.action) == len(data.reward) == n):
+        raise DataError(f"{n} contexts, {len(data.action)} actions, {len(data.reward)} rewards")
+    bad = np.flatnonzero((data.action < 0) | (data.action >= k))
+    if len(bad):
+        raise DataError(f"action {data.action[bad[0]]} in row {bad[0]} is not one of 0..{k - 1}")
+    bad = np.flatnonzero(~((data.reward >= 0) & (data.reward <= 1)))
+    if len(bad):
+        raise DataError(f"reward {data.reward[bad[0]]} in row {bad[0]} is outside [0, 1]")
+    index, value = basis.places(data.context)
+    count = len(basis.sources)
+    known = index < count
+    rows = np.repeat(np.arange(n), known.sum(axis=1))
+    columns = sparse.csr_array((value[known], (rows, index[known])), shape=(n, count))
+    return _Rows(columns, data.action, data.reward, basis.effects, basis.pairs)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    mean: FloatArray
+    precision: FloatArray
+    information: FloatArray  # of the rows alone
+    slope: FloatArray  # of the rows' log likelihood at the mean
+    evidence: float  # log, by Laplace's approximation
+
+
+def _fit(rows: _Rows, mean: FloatArray, covariance: FloatArray, start: FloatArray) -> _Fit:
+    """The posterior's mode and curvature: Newton's method with step halving."""
+    precision, half_log = _inverse(covariance)
+    theta, logit = start, rows.logit(start)
+
+    def objective(theta: FloatArray, logit: FloatArray) -> float:
+        gap = theta - mean
+        return float(
+            (rows.reward * logit - np.logaddexp(0, logit)).sum() - gap @ precision @ gap / 2
+        )
+
+    value = objective(theta, logit)
+    for _ in range(50):
+        chance = expit(logit)
+        slope = rows.gradient(rows.reward - chance)
+        information = rows.information(np.maximum(chance * (1 - chance), 1e-6))
+        curvature = information + precision
+        factor = linalg.cho_factor(curvature, lower=True, check_finite=False)
+        ascent = slope - precision @ (theta - mean)
+        step = linalg.cho_solve(factor, ascent, check_finite=False)
+        gain = float(ascent @ step)
+        if gain < 1e-2:
+            break
+        length = 1.0
+        while True:
+            tried = theta + length * step
+            there = rows.logit(tried)
+            reached = objective(tried, there)
+            if reached >= value + 1e-4 * length * gain or length < 1e-3:
+                break
+            length /= 2
+        theta, logit, value = tried, there, reached
+    else:
+        raise DataError("the posterior's mode was not found in 50 steps: is a column constant?")
+    evidence = value - half_log - float(np.log(np.diag(factor[0])).sum())
+    return _Fit(theta, curvature, information, slope, evidence)
+
+
+def _inverse(matrix: FloatArray) -> tuple[FloatArray, float]:
+    """The inverse of a positive definite matrix, and half the logarithm of its determinant."""
+    root, info = linalg.lapack.dpotrf(matrix, lower=1, clean=1)
+    if info:
+        raise DataError("a covariance is not positive definite: it was altered, or is not one")
+    inverse, _ = linalg.lapack.dpotri(root, lower=1)
+    lower = np.tril(cast("FloatArray", inverse))
+    return lower + np.tril(lower, -1).T, float(np.log(np.diag(root)).sum())
+
+
+def _expected_variance(basis: Basis, mean: FloatArray, covariance: FloatArray) -> FloatArray:
+    """The block variances that explain the coefficients, with FIRST_VARIANCE as one more, (D,)."""
+    blocks = basis.blocks
+    size = np.bincount(blocks)
+    total = np.bincount(blocks, mean**2 + np.diag(covariance))
+    variance = np.clip((total + FIRST_VARIANCE) / (size + 1), *VARIANCES)[blocks]
+    variance[0] = max(variance[0], WIDE)
+    return variance
+
+
+def relaxed(posterior: Posterior, retention: FloatArray) -> Posterior:
+    """The posterior one generation on, each block having kept `retention` (blocks,) of itself."""
+    kept = retention[posterior.basis.blocks]
+    covariance = posterior.covariance * kept[:, None] * kept
+    covariance[np.diag_indices(len(kept))] += (1 - kept**2) * posterior.variance
+    return replace(
+        posterior, mean=kept * posterior.mean, covariance=covariance, retention=retention
+    )
+
+
+def widened(posterior: Posterior, context: pl.DataFrame) -> Posterior:
+    """The posterior with the prior's coefficients for every level that is new in `context`."""
+    old, new = posterior.basis, posterior.basis.with_levels_of(context)
+    if new.levels == old.levels:
+        return posterior
+    fresh = prior(new)
+    width = old.flags.shape[1] + 1
+    first, at = 1, [np.zeros(1, dtype=np.int64)]
+    for before, after in zip(old.levels, new.levels, strict=True):
+        at.append(first + np.arange(len(before)))
+        first += len(after)
+    rest = len(old.sources) - 1 - sum(map(len, old.levels))
+    columns = np.concatenate([*at, first + np.arange(rest)])
+    tail = len(new.sources) * width + np.arange(old.pairs.shape[1])
+    place = np.concatenate([(columns[:, None] * width + np.arange(width)).ravel(), tail])
+    variance = np.empty(len(fresh.mean))
+    learned = np.zeros(new.blocks.max() + 1)
+    learned[new.blocks[place]] = posterior.variance  # one value a block
+    variance = np.where(learned[new.blocks] > 0, learned[new.blocks], fresh.variance)
+    mean, covariance = np.zeros(len(variance)), np.diag(variance)
+    mean[place] = posterior.mean
+    covariance[np.ix_(place, place)] = posterior.covariance
+    return replace(posterior, basis=new, mean=mean, covariance=covariance, variance=variance)
+
+
+def updated(posterior: Posterior, data: TrainingSet, *, drifting: bool = False) -> Posterior:
+    """The posterior after `data`.
+
+    Args:
+        posterior: of the generation before, or `prior`: then block variances are learned, too.
+        data: newly logged rows with known rewards in [0, 1]; none may come twice.
+        drifting: whether blocks may lose memory before the update, each as far as the evidence of
+            the new rows asks for it by more than NATS plus the logarithm of the number of blocks.
+
+    Raises:
+        DataError: an action or reward is out of range, a column is missing, lengths differ.
+    """
+    if not len(data.reward):
+        return posterior
+    with one_thread():
+        state = widened(posterior, data.context)
+        rows = _rows(state.basis, data)
+        if not state.rows:
+            return _learned_first(state, rows)
+        fit = _fit(rows, state.mean, state.covariance, state.mean)
+        retention = np.ones(state.basis.blocks.max() + 1)
+        if drifting:
+            retention, fit = _drift(state, rows, retention, fit)
+        covariance, _ = _inverse(fit.precision)
+        return replace(
+            state,
+            mean=fit.mean,
+            covariance=covariance,
+            variance=_expected_variance(state.basis, fit.mean, covariance),
+            retention=retention,
+            rows=state.rows + len(rows.reward),
+        )
+
+
+def _learned_first(state: Posterior, rows: _Rows) -> Posterior:
+    nothing = np.zeros(len(state.mean))
+    variance, mean, covariance = state.variance, nothing, state.covariance
+    for expectation in range(EXPECTATIONS):
+        if expectation:
+            variance = _expected_variance(state.basis, mean, covariance)
+        fit = _fit(rows, nothing, np.diag(variance), mean)
+        covariance, _ = _inverse(fit.precision)
+        mean = fit.mean
+    return replace(
+        state, mean=mean, covariance=covariance, variance=variance, rows=len(rows.reward)
+    )
+
+
+def _drift(
+    state: Posterior, rows: _Rows, retention: FloatArray, fit: _Fit
+) -> tuple[FloatArray, _Fit]:
+    """Which blocks moved, by the evidence of the new rows, and the fit that says so.
+
+    The rows' likelihood is taken as Gaussian around the fit; blocks whose retention promises most
+    by the slope of the log evidence are tried one after the other. What comes of it is kept only
+    if Laplace's evidence, computed anew, agrees; then once more around the better fit.
+    """
+    price = NATS + float(np.log(len(retention)))
+    for _ in range(2):
+        noisy = fit.information.copy()
+        noisy[np.diag_indices(len(noisy))] += _JITTER
+        spread, _ = _inverse(noisy)
+        peak = fit.mean + spread @ (fit.slope - _JITTER * fit.mean)
+        tried = _search(state, peak, spread, retention, price)
+        if (tried == retention).all():
+            break
+        moved = relaxed(state, tried)
+        found = _fit(rows, moved.mean, moved.covariance, fit.mean)
+        paid = price * ((tried < 1).sum() - (retention < 1).sum())
+        if found.evidence - paid <= fit.evidence:
+            break
+        retention, fit = tried, found
+    return retention, fit
+
+
+def _search(
+    state: Posterior, peak: FloatArray, spread: FloatArray, retention: FloatArray, price: float
+) -> FloatArray:
+    """Retentions of greater evidence for rows whose likelihood is Gaussian(peak, spread)."""
+
+    def evidence(each: FloatArray) -> float:
+        moved = relaxed(state, each)
+        root, info = linalg.lapack.dpotrf(moved.covariance + spread, lower=1, overwrite_a=1)
+        if info:
+            return -np.inf
+        gap = linalg.solve_triangular(root, peak - moved.mean, lower=True, check_finite=False)
+        paid = price * (each < 1).sum()
+        return float(-(gap @ gap) / 2 - np.log(np.diag(root)).sum() - paid)
+
+    best, value = retention, evidence(retention)
+    for block in _suspects(state, peak, spread, price):
+        for tries in (LONG, SHORT):
+            before = value
+            for kept in tries:
+                each = best.copy()
+                each[block] = kept
+                reached = evidence(each)
+                if reached > value:
+                    best, value = each, reached
+            if value == before:
+                break
+    return best
+
+
+def _suspects(
+    state: Posterior, peak: FloatArray, spread: FloatArray, price: float, most: int = 8
+) -> IntArray:
+    """Blocks for which forgetting a twentieth promises more evidence than a half of `price`."""
+    inverse, _ = _inverse(state.covariance + spread)
+    pull = inverse @ (peak - state.mean)
+    by_mean = pull * state.mean
+    by_covariance = pull * (state.covariance @ pull) - (inverse * state.covariance).sum(axis=1)
+    by_noise = (pull**2 - np.diag(inverse)) * state.variance
+    slope = np.bincount(state.basis.blocks, by_mean + by_covariance - by_noise)
+    promise = -0.05 * slope
+    order = np.argsort(-promise, kind="stable")[:most]
+    return order[promise[order] > price / 2]

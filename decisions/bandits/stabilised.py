@@ -1,0 +1,183 @@
+"""Stabilised generations: memory, averaging, exploration and damping set by what the logs support.
+
+Two beliefs learn from the same rows. One keeps everything; of the other the blocks that the new
+rows show to have moved lose memory (`posterior.updated`). Neither is right in every world: where
+an effect comes and goes, its long average predicts best; where it changed for good, the average is
+wrong for a long time. So they are averaged, with weights by how well each predicted the rows of
+every new generation before it learned from them.
+
+- *Memory*: the posterior of the last generation is the prior of the next. Rows are not needed
+  again, so it makes no difference how many of them may be kept.
+- *Damping*: new rows move a coefficient as far as their information exceeds what was known.
+- *Exploration*: a share of the traffic acts by draws from the posterior (Thompson), the rest by
+  its mean. Actions are tried in proportion to their chance of being best, so exploration shrinks
+  as evidence grows and comes back by itself when a block loses memory.
+- *Support*: a small uniform floor keeps every eligible action's propensity above zero.
+
+What is guaranteed: the cumulative log loss of the averaged prediction exceeds that of any sequence
+of beliefs with s switches in G generations by at most log 2 + s log(2 / SWITCH) + G log(1 / (1 -
+SWITCH)) nats in all, whatever the world does (fixed share). Nothing of the kind holds for regret:
+where the success logit is no sum of pairs of context columns and flags, trees can do better.
+
+Sources: Herbster and Warmuth (1998), "Tracking the best expert" (fixed share); Thompson (1933);
+Jin, Yang, Xiao and Xu (2023), "Thompson sampling with less exploration is fast and optimal"
+(drawing for a share of the rounds only).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import polars as pl
+from scipy.special import expit, logsumexp
+
+from decisions.bandits.exploration import greedy, with_floor
+from decisions.bandits.generations import Logged, Model, Trainer
+from decisions.bandits.posterior import Basis, Posterior, basis_of, logits, prior, updated
+from decisions.bandits.training_set import PairFeatures, TrainingSet
+from decisions.policy import BoolArray, FloatArray
+
+SWITCH = 0.05  # chance a generation that another belief becomes the better one
+DRAWS = 32
+SHARE = 0.1
+FLOOR = 0.002
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stabilised:
+    """What a generation believes, and how it acts on it: an oracle and a policy's probabilities.
+
+    `beliefs` are the one that keeps everything and the one that forgets; `weights` (2,) theirs.
+    `draws` (m, D) are samples of both, shared out by weight: belief j's are `drawn[j]` many.
+    """
+
+    beliefs: tuple[Posterior, ...]
+    weights: FloatArray
+    draws: FloatArray
+    drawn: tuple[int, ...]
+    share: float
+    floor: float
+
+    def scores(self, context: pl.DataFrame, eligible: BoolArray) -> FloatArray:
+        """Expected rewards: the beliefs' predictions at their means, averaged, (n, k)."""
+        total = np.zeros(eligible.shape)
+        for weight, belief in zip(self.weights, self.beliefs, strict=True):
+            total += weight * expit(belief.logits(context))
+        return np.where(eligible, total, 0.0)
+
+    def probabilities(self, context: pl.DataFrame, eligible: BoolArray) -> FloatArray:
+        """Rows that sum to one over the eligible actions, (n, k)."""
+        return self.explored(self.scores(context, eligible), context, eligible)
+
+    def explored(
+        self, scores: FloatArray, context: pl.DataFrame, eligible: BoolArray
+    ) -> FloatArray:
+        """The probabilities that go with `scores`, (n, k)."""
+        p = greedy(scores, eligible)
+        if self.share:
+            p = (1 - self.share) * p + self.share * self._chance_of_best(context, eligible)
+        return with_floor(p, eligible, floor=self.floor) if self.floor else p
+
+    def _chance_of_best(self, context: pl.DataFrame, eligible: BoolArray) -> FloatArray:
+        """The share of the draws under which each action is the best, (n, k)."""
+        votes = np.zeros(eligible.shape)
+        rows = np.arange(len(eligible))
+        first = 0
+        for belief, count in zip(self.beliefs, self.drawn, strict=True):
+            for logit in logits(belief.basis, self.draws[first : first + count], context):
+                votes[rows, np.where(eligible, logit, -np.inf).argmax(axis=1)] += 1
+            first += count
+        return votes / len(self.draws)
+
+
+def learned(
+    basis: Basis,
+    data: TrainingSet,
+    predecessor: Stabilised | None,
+    rng: np.random.Generator,
+    *,
+    share: float = SHARE,
+    floor: float = FLOOR,
+    draws: int = DRAWS,
+) -> Stabilised:
+    """The next generation, from its predecessor and rows that it has not seen.
+
+    `basis` is read where there is no predecessor.
+
+    Raises:
+        DataError: see `posterior.updated`.
+    """
+    if predecessor is None:
+        first = updated(prior(basis), data)
+        beliefs, weights = (first, first), np.array([0.5, 0.5])
+    else:
+        loss = [_log_loss(belief, data) for belief in predecessor.beliefs]
+        weights = reweighted(predecessor.weights, np.array(loss))
+        long, short = predecessor.beliefs
+        forgetful = updated(short, data, drifting=True)
+        same = long is short and (forgetful.retention == 1).all()
+        beliefs = (forgetful if same else updated(long, data), forgetful)
+    drawn = _shared_out(weights, draws)
+    samples = [belief.samples(count, rng) for belief, count in zip(beliefs, drawn, strict=True)]
+    return Stabilised(
+        beliefs=beliefs,
+        weights=weights,
+        draws=np.concatenate(samples),
+        drawn=drawn,
+        share=share,
+        floor=floor,
+    )
+
+
+def reweighted(weights: FloatArray, loss: FloatArray, *, switch: float = SWITCH) -> FloatArray:
+    """Weights of beliefs (m,) after they lost `loss` (m,) nats; fixed share. Sums to one."""
+    with np.errstate(divide="ignore"):
+        log = np.log(weights) - loss
+    posterior = np.exp(log - logsumexp(log))
+    return (1 - switch) * posterior + switch / len(weights)
+
+
+def _log_loss(belief: Posterior, data: TrainingSet) -> float:
+    """Of the predictions at the mean, in nats, summed over the rows."""
+    logit = np.take_along_axis(belief.logits(data.context), data.action[:, None], axis=1)[:, 0]
+    return float((np.logaddexp(0, logit) - data.reward * logit).sum())
+
+
+def _shared_out(weights: FloatArray, count: int) -> tuple[int, ...]:
+    """`count` things by weight; what is left over goes to the largest remainders."""
+    exact = weights * count
+    whole = np.floor(exact).astype(int)
+    order = np.argsort(-(exact - whole), kind="stable")
+    whole[order[: count - whole.sum()]] += 1
+    return tuple(whole.tolist())
+
+
+def trainer(features: PairFeatures, **options: float) -> Trainer:
+    """A learner for `generations.run`; `options` are those of `learned`."""
+    return partial(_generation, features=features, options=options)
+
+
+def _generation(
+    logs: Sequence[Logged],
+    predecessors: Sequence[Model],
+    rng: np.random.Generator,
+    *,
+    features: PairFeatures,
+    options: dict[str, float],
+) -> Stabilised:
+    newest = logs[-1]
+    data = TrainingSet(context=newest.context, action=newest.action, reward=newest.reward)
+    before = predecessors[0] if predecessors else None
+    assert before is None or isinstance(before, Stabilised)
+    basis = (
+        before.beliefs[0].basis
+        if before
+        else basis_of(
+            newest.context,
+            flags=features.flags,
+            categorical=features.categorical,
+            numeric=features.numeric,
+        )
+    )
+    return learned(basis, data, before, rng, **options)
