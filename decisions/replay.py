@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 
 from decisions import flow
+from decisions.bandits.policies import ARMS, Split
 from decisions.domain import Domain
 from decisions.errors import DataError
 from decisions.frames import DECISIONS
-from decisions.store import decision_log, generations
+from decisions.store import artifacts, decision_log, generations
 from decisions.store.database import Database
 
 COMPARED = (
@@ -70,6 +71,34 @@ def replay(db: Database, domain: Domain, ids: Sequence[int]) -> Replayed:
         elsewhere=elsewhere,
         differing={name: _differing(stored[name], again[name]) for name in COMPARED},
     )
+
+
+def within_arm(db: Database, domain: Domain, decision: int) -> list[float] | None:
+    """The chances of a decision's eligible actions within its arm, recomputed from its policy.
+
+    The ledger keeps the marginal ones and that of the action taken. None where the policy does
+    not say what it does in each arm, or others took the decision.
+
+    Raises:
+        DataError: the decision is not stored.
+        ArtifactAltered: the bytes of its generation are not those recorded.
+    """
+    stored = decision_log.decisions(db, domain.name, [decision])
+    if stored.is_empty():
+        raise DataError(f"decision {decision} of {domain.name} is not stored")
+    if stored.select(taken_elsewhere(domain)).item():
+        return None
+    row = stored.row(0, named=True)
+    if row["arm_propensity"] == row["propensity"]:
+        return list(row["probabilities"])
+    policy = flow.load_policy(db, domain, row["generation"])
+    if not isinstance(policy, Split):
+        return None
+    units = flow.unit_columns(stored, domain).select(list(domain.units))
+    context = domain.observe(units.lazy()).collect()
+    eligible = domain.eligible(context)
+    arms, _ = policy.arm_probabilities(context, eligible)
+    return arms[ARMS.index(row["arm"]), 0, eligible[0]].tolist()
 
 
 def taken_elsewhere(domain: Domain) -> pl.Expr:
@@ -166,7 +195,7 @@ def _told(db: Database, domain: Domain, row: dict[str, Any], *, elsewhere: bool)
         lines += [
             f"decided      {row['decided_at']} by generation {row['generation']}"
             f" ({generation.policy}), arm {row['arm']!r}",
-            f"artefact     sha256 {flow.artifacts.digest(content)}, seed {generation.seed}",
+            f"artefact     sha256 {artifacts.digest(content)}, seed {generation.seed}",
             "",
         ]
     if row["eligible"]:

@@ -10,6 +10,7 @@ import pytest
 from decisions import flow
 from decisions.domain import Domain, Log
 from decisions.errors import ConflictingRecord, DataError, LeaseLost, NoEligibleAction
+from decisions.flow import comparing, deciding
 from decisions.policy import BoolArray
 from decisions.replay import explain, replay
 from decisions.store import audit, decision_log, generations, leases
@@ -157,7 +158,7 @@ def test_a_retry_names_the_decision_it_follows_up(database: Database) -> None:
 def test_decisions_do_not_depend_on_batches(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flow, "BATCH", 7)
+    monkeypatch.setattr(deciding, "BATCH", 7)
     flow.begin(database, COINS, now=START, seed=11)
     flow.catch_up(database, COINS, until=START + DAY, holder="test")
 
@@ -294,7 +295,7 @@ def test_a_judge_whose_lease_ran_out_and_was_taken_promotes_nobody(
 ) -> None:
     ready(database, train=True)
     before = counts(database)
-    judge_together = flow.judge_together
+    judge_together = comparing.judge_together
 
     def overtaken(*arguments: object, **named: object) -> object:
         with database.transaction() as connection:
@@ -302,7 +303,7 @@ def test_a_judge_whose_lease_ran_out_and_was_taken_promotes_nobody(
         leases.acquire(database, "coins/judge", holder="quick", seconds=60)
         return judge_together(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(flow, "judge_together", overtaken)
+    monkeypatch.setattr(comparing, "judge_together", overtaken)
     with pytest.raises(LeaseLost):
         flow.judge_cutoff(database, COINS, cutoff=START + 3 * DAY, holder="slow")
     after = counts(database)

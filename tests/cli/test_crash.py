@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.progress import Progress
 
-from decisions import flow
 from decisions.cli.report import Workbench
+from decisions.flow import deciding
 
 crash = import_module("decisions.cli.study.crash")  # the name `crash` is also a command
 
@@ -21,7 +21,7 @@ def test_killed_workers_lose_double_and_halve_nothing(
     postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DECISIONS_DATABASE_URL", postgres_url)
-    monkeypatch.setattr(flow, "BATCH", flow.BATCH)  # the study sets it: put back what was
+    monkeypatch.setattr(deciding, "BATCH", deciding.BATCH)  # the study sets it: put back what was
     monkeypatch.setattr(crash, "DAYS_AT_FIRST", 3)  # the third day has the first generation
     monkeypatch.setattr(crash, "LEAST_GENERATIONS", 1)
     monkeypatch.setattr(crash, "LONGEST_DAG_S", 3.0)

@@ -9,6 +9,7 @@ import pytest
 
 from decisions import flow
 from decisions.errors import StoreError
+from decisions.flow import deciding
 from decisions.frames import month_bounds
 from decisions.stack.postgres import create_database, running_postgres
 from decisions.store import audit, decision_log
@@ -75,7 +76,7 @@ def _contents(db: Database) -> dict[str, list[str]]:
 def test_a_server_that_goes_away_under_a_running_task_costs_only_a_retry(
     postgres_folder: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flow, "BATCH", 50)
+    monkeypatch.setattr(deciding, "BATCH", 50)
     days, folder = 6, postgres_folder / "outage"
     errors: list[str] = []
     done = threading.Event()

@@ -21,6 +21,7 @@ from decisions import flow
 from decisions.cli.report import Workbench
 from decisions.domain import Domain
 from decisions.errors import StackError
+from decisions.flow import deciding
 from decisions.gate import GateRule
 from decisions.seeds import stream
 from decisions.settings import settings
@@ -116,7 +117,7 @@ def small_payments() -> Domain:
 def live(db: Database, days: int) -> None:
     """All steps of `days` days, from the first that is not finished on."""
     domain = small_payments()
-    flow.BATCH = BATCH
+    deciding.BATCH = BATCH
     flow.begin(db, domain, now=START, seed=SEED)
     for now in unfinished(db, days):
         flow.catch_up(db, domain, until=now, holder="worker")
@@ -162,7 +163,7 @@ def note_steps() -> None:
 def cutoffs_left(days: int) -> list[str]:
     """What a DAG worker still has to do, as it runs in a process prepared for this study."""
     note_steps()
-    flow.BATCH = BATCH
+    deciding.BATCH = BATCH
     db = Database(os.environ["DECISIONS_DATABASE_URL"])
     return [each.isoformat() for each in unfinished(db, days)]
 

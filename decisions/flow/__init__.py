@@ -1,0 +1,46 @@
+"""The spine: the steps a DAG runs, for any domain. Each finds its own result when run twice."""
+
+from decisions.flow.comparing import evaluate_generation, judge_cutoff
+from decisions.flow.deciding import decide, decisions_for
+from decisions.flow.ingesting import ingest_log
+from decisions.flow.learning import (
+    begin,
+    champions,
+    load_policy,
+    plan_generations,
+    planned_generations,
+    prepare,
+    train_generation,
+)
+from decisions.flow.living import arrive, arrive_late, catch_up, due_days, settle
+from decisions.flow.measuring import diagnose
+from decisions.flow.mirroring import track
+from decisions.flow.rows import history, unit_columns
+from decisions.flow.steps import DAY, GRACE, LOOKBACK
+
+__all__ = [
+    "DAY",
+    "GRACE",
+    "LOOKBACK",
+    "arrive",
+    "arrive_late",
+    "begin",
+    "catch_up",
+    "champions",
+    "decide",
+    "decisions_for",
+    "diagnose",
+    "due_days",
+    "evaluate_generation",
+    "history",
+    "ingest_log",
+    "judge_cutoff",
+    "load_policy",
+    "plan_generations",
+    "planned_generations",
+    "prepare",
+    "settle",
+    "track",
+    "train_generation",
+    "unit_columns",
+]

@@ -1,0 +1,104 @@
+"""Candidates against the champion: evaluation, verdict, promotion."""
+
+from datetime import datetime
+
+from decisions.domain import Domain
+from decisions.errors import DataError
+from decisions.evaluation import Evaluation, unknown
+from decisions.flow.learning import held_out_history, load_policy, planned_generations
+from decisions.flow.steps import latest, leased
+from decisions.gate import Verdict
+from decisions.judging import judge_together
+from decisions.seeds import stream
+from decisions.store import generations
+from decisions.store.database import Database
+from decisions.store.generations import Generation
+
+
+def evaluate_generation(db: Database, domain: Domain, number: int, *, holder: str) -> int:
+    """Compares a trained generation with its parent on the held-out history; the number.
+
+    Without any held-out decision the evaluation is a refusal, on which the gate holds.
+    """
+    if generations.evaluation(db, domain.name, number) is not None:
+        return number
+    with leased(db, f"{domain.name}/evaluate/{number}", holder) as lease:
+        planned = generations.generation(db, domain.name, number)
+        parent = parent_of(planned)
+        held_out = held_out_history(db, domain, planned.cutoff)
+        evaluation = (
+            domain.evaluate(
+                load_policy(db, domain, number),
+                load_policy(db, domain, parent),
+                held_out.lazy(),
+                stream(planned.seed, domain.name, "evaluate", planned.cutoff.isoformat()),
+            )
+            if held_out.height
+            else _refused("no matured decision in the held-out span")
+        )
+        generations.record_evaluation(
+            db, domain.name, number, parent, evaluation, lease=lease, now=planned.cutoff
+        )
+    return number
+
+
+def parent_of(planned: Generation) -> int:
+    """The champion that a generation was planned to compete with.
+
+    Raises:
+        DataError: it is the baseline.
+    """
+    if planned.parent is None:
+        raise DataError(f"generation {planned.number} is the baseline: it is compared with none")
+    return planned.parent
+
+
+def _refused(why: str) -> Evaluation:
+    nothing = unknown(n=0)
+    return Evaluation(candidate=nothing, champion=nothing, difference=nothing, refusal=why)
+
+
+def judge_cutoff(
+    db: Database, domain: Domain, *, cutoff: datetime, holder: str
+) -> dict[int, Verdict]:
+    """The verdict on each generation of a cut-off; promotes at most one of them.
+
+    The intervals are corrected for the number of candidates. A candidate is promoted only while
+    the champion it was compared with still is champion, and nobody became it for a later time; a
+    candidate that passes otherwise, as of an older cut-off made up for later, is held, saying so.
+    Verdicts and promotion are one transaction under the lease. Promoting by hand (a rollback) is
+    `generations.promote`.
+
+    Raises:
+        DataError: a planned generation is not evaluated yet.
+    """
+    planned = planned_generations(db, domain, cutoff)
+    with latest(db, f"{domain.name}/judge", holder) as lease:
+        stored = generations.verdicts(db, domain.name, cutoff)
+        verdicts = {each.number: each.verdict for each in stored}
+        missing = [item.number for item in planned if item.number not in verdicts]
+        if missing:
+            judged = judge_together(
+                {item.number: _evaluated(db, domain, item.number) for item in planned},
+                domain.gate,
+                candidates=len(planned),
+            )
+            verdicts |= generations.conclude(
+                db,
+                domain.name,
+                {number: judged[number] for number in missing},
+                reason=f"passed at {cutoff.isoformat()}",
+                now=cutoff,
+                lease=lease,
+            )
+    return verdicts
+
+
+def _evaluated(db: Database, domain: Domain, number: int) -> Evaluation:
+    found = generations.evaluation(db, domain.name, number)
+    if found is None:
+        raise DataError(
+            f"generation {number} of {domain.name} is not evaluated, so its cut-off cannot be"
+            " judged: run its train and evaluate steps again"
+        )
+    return found[1]

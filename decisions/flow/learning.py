@@ -1,0 +1,186 @@
+"""Generations: the baseline, the candidates of a cut-off, and how they are trained."""
+
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from decisions.code_version import code_version
+from decisions.domain import Domain
+from decisions.flow.ingesting import ingest_log
+from decisions.flow.rows import history, unresolved_share
+from decisions.flow.steps import BEGINNING, DAY, GRACE, batch_name, day_of, days, leased, sealed
+from decisions.frames import month_bounds
+from decisions.policy import Policy
+from decisions.seeds import stream
+from decisions.store import artifacts, generations
+from decisions.store.database import Database
+from decisions.store.generations import Generation
+
+PREDECESSORS = 4  # how many earlier champions a trainer is shown
+
+
+def begin(db: Database, domain: Domain, *, now: datetime, seed: int) -> None:
+    """Makes the baseline generation 0 and champion, so that an incumbent always exists.
+
+    It is champion of every time before the first promotion, also of days before `now` that are
+    made up for later.
+    """
+    generations.begin(
+        db,
+        domain.name,
+        policy="baseline",
+        cutoff=now,
+        seed=seed,
+        config=_config(domain),
+        code_version=code_version(),
+        now=now,
+    )
+    begun = generations.generation(db, domain.name, 0).cutoff
+    if not trained(db, domain, 0):
+        content = artifacts.pack(domain.dump(domain.baseline))
+        generations.record_artifact(db, domain.name, 0, content, rows=0, details={}, now=begun)
+    if db.read("promotion/champion", domain=domain.name).is_empty():
+        generations.promote(
+            db,
+            domain.name,
+            0,
+            by="begin",
+            reason="the baseline comes first",
+            now=begun,
+            since=BEGINNING,
+        )
+
+
+def trained(db: Database, domain: Domain, number: int) -> bool:
+    """Whether a generation has its artefact."""
+    return number in db.read("generation/told", domain=domain.name)["number"].to_list()
+
+
+def planned_generations(db: Database, domain: Domain, cutoff: datetime) -> list[Generation]:
+    """The candidates of a cut-off, by number; generation 0 is none."""
+    return [
+        each
+        for each in generations.generations(db, domain.name)
+        if each.cutoff == cutoff and each.parent is not None
+    ]
+
+
+def champions(db: Database, domain: Domain, *, until: datetime) -> list[int]:
+    """Generations promoted up to `until`, each once, the latest promoted first."""
+    promoted = db.read("promotion/before", domain=domain.name, time=until)["number"]
+    return list(dict.fromkeys(promoted.to_list()))
+
+
+def load_policy(db: Database, domain: Domain, number: int) -> Policy:
+    """The policy of a generation, from its artefact.
+
+    Raises:
+        ArtifactAltered: the stored bytes do not have the recorded digest; no parser saw them.
+    """
+    return domain.load(artifacts.unpack(generations.artifact(db, domain.name, number)))
+
+
+def _config(domain: Domain) -> dict[str, object]:
+    return {
+        "maturity_hours": domain.maturity / timedelta(hours=1),
+        "holdout_hours": domain.holdout / timedelta(hours=1),
+        "window_hours": domain.window / timedelta(hours=1),
+        "gate_margin": domain.gate.margin,
+    }
+
+
+def training_span(domain: Domain, cutoff: datetime) -> tuple[datetime, datetime]:
+    """When the decisions that a cut-off trains on were taken: [since, until)."""
+    until = cutoff - domain.maturity - domain.holdout
+    return until - domain.window, until
+
+
+def held_out_history(db: Database, domain: Domain, cutoff: datetime) -> pl.DataFrame:
+    """The newest matured history of a cut-off, which no trainer sees."""
+    until = cutoff - domain.maturity
+    return history(db, domain, since=until - domain.holdout, until=until, as_of=cutoff)
+
+
+def plan_generations(db: Database, domain: Domain, *, cutoff: datetime, seed: int) -> list[int]:
+    """Numbers of the candidates that `cutoff` trains; empty while there is no matured history.
+
+    Planned twice, a candidate keeps its number. Its parent is the champion at the cut-off.
+    """
+    planned = planned_generations(db, domain, cutoff)
+    if planned:
+        return [generation.number for generation in planned]
+    since, until = training_span(domain, cutoff)
+    matured = db.read(
+        "decision/count",
+        domain=domain.name,
+        since=since,
+        until=until,
+        high=month_bounds(until)[1],
+    )
+    if matured["decisions"][0] == 0:
+        return []
+    return generations.plan(
+        db,
+        domain.name,
+        cutoff=cutoff,
+        policies=sorted(domain.candidates),
+        seed=seed,
+        config=_config(domain),
+        code_version=code_version(),
+        now=cutoff,
+    )
+
+
+def prepare(db: Database, domain: Domain, *, cutoff: datetime, seed: int, holder: str) -> None:
+    """What a cut-off needs before it is planned: a champion, and others' logs where they decide.
+
+    A logged domain ingests the days of its training window and holdout. A day is done once its
+    outcomes, which are stored last, are there and no more are to come: days younger than the
+    maturity and GRACE are asked for again, and so is one that a kill interrupted.
+    """
+    if domain.logged is None:
+        begin(db, domain, now=cutoff, seed=seed)
+        return
+    first = day_of(training_span(domain, cutoff)[0])
+    begin(db, domain, now=first, seed=seed)
+    done = sealed(db, domain, "outcome")
+    for start in days(first, cutoff):
+        final = start + DAY + domain.maturity + GRACE <= cutoff
+        if not (final and batch_name("ingest", start) in done):
+            ingest_log(db, domain, start=start, end=start + DAY, known_at=cutoff, holder=holder)
+
+
+def train_generation(db: Database, domain: Domain, number: int, *, holder: str) -> int:
+    """Trains a planned generation and stores its artefact; the number, also when it was there.
+
+    The trainer sees decisions of [cutoff - maturity - holdout - window, cutoff - maturity -
+    holdout) with outcomes as known at the cut-off, and earlier champions; nothing newer.
+    """
+    if trained(db, domain, number):
+        return number
+    with leased(db, f"{domain.name}/train/{number}", holder) as lease:
+        planned = generations.generation(db, domain.name, number)
+        since, until = training_span(domain, planned.cutoff)
+        seen = history(db, domain, since=since, until=until, as_of=planned.cutoff)
+        predecessors = champions(db, domain, until=planned.cutoff)[:PREDECESSORS]
+        policy = domain.candidates[planned.policy](
+            seen.lazy(),
+            [load_policy(db, domain, each) for each in predecessors],
+            stream(planned.seed, domain.name, "train", planned.policy, planned.cutoff.isoformat()),
+        )
+        generations.record_artifact(
+            db,
+            domain.name,
+            number,
+            artifacts.pack(domain.dump(policy)),
+            rows=seen.height,
+            details={
+                "since": since.isoformat(),
+                "until": until.isoformat(),
+                "predecessors": predecessors,
+                "unresolved_share": unresolved_share(seen),
+            },
+            lease=lease,
+            now=planned.cutoff,
+        )
+    return number

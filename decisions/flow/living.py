@@ -1,0 +1,108 @@
+"""The days of a domain: its units arrive, are decided, and their outcomes become known."""
+
+from datetime import datetime
+
+from decisions.domain import Domain
+from decisions.flow.deciding import decide
+from decisions.flow.rows import history, payload, unit_columns, world_of
+from decisions.flow.steps import DAY, GRACE, LOOKBACK, batch_name, day_of, days, latest, sealed
+from decisions.frames import OUTCOMES, conform
+from decisions.store import decision_log, generations
+from decisions.store.database import Database
+from decisions.store.decision_log import Appended
+
+
+def due_days(db: Database, domain: Domain, *, until: datetime) -> list[datetime]:
+    """Starts of the days whose units should have arrived by `until` and did not, oldest first.
+
+    The day before `until` is always among them. No other lies before the domain began, or more
+    than LOOKBACK before `until`: an older gap is filled by runs for its own days. A day that
+    brought nothing is due again.
+    """
+    begun = generations.generation(db, domain.name, 0).cutoff
+    first = min(max(day_of(begun), day_of(until) - LOOKBACK), day_of(until) - DAY)
+    done = sealed(db, domain, "unit")
+    return [day for day in days(first, until) if batch_name("arrive", day) not in done]
+
+
+def arrive(
+    db: Database, domain: Domain, *, start: datetime, end: datetime, holder: str
+) -> Appended:
+    """Stores the units observed in [start, end); those stored before are recognised."""
+    with latest(db, f"{domain.name}/arrive", holder) as lease:
+        settled = history(db, domain, since=start - (end - start), until=start, as_of=start)
+        arrivals = payload(world_of(domain).arrivals(start, end, settled), domain)
+        units = decision_log.assign_units(db, domain.name, arrivals)
+        return decision_log.append(
+            db, domain.name, "unit", batch_name("arrive", start), units, now=end, lease=lease
+        )
+
+
+def arrive_late(
+    db: Database, domain: Domain, *, start: datetime, end: datetime, now: datetime, holder: str
+) -> Appended:
+    """Stores the units observed in [start, end) that their source wrote down after they arrived.
+
+    One that is stored, by its reference, stays as it is, whatever the source says of it now.
+    """
+    with latest(db, f"{domain.name}/arrive", holder) as lease:
+        settled = history(db, domain, since=start - (end - start), until=start, as_of=start)
+        arrivals = payload(world_of(domain).arrivals(start, end, settled), domain)
+        references = arrivals["reference"].drop_nulls().to_list()
+        known = db.read("unit/ids_of_references", domain=domain.name, reference_list=references)
+        late = arrivals.join(known, on="reference", how="anti")
+        units = decision_log.assign_units(db, domain.name, late)
+        return decision_log.append(
+            db, domain.name, "unit", batch_name("arrive", start), units, now=now, lease=lease
+        )
+
+
+def settle(db: Database, domain: Domain, *, as_of: datetime, holder: str) -> int:
+    """Stores the outcomes that became known up to `as_of`; how many were new.
+
+    Asks for decisions up to maturity and LOOKBACK old, so that a day without a settle run loses
+    nothing.
+    """
+    with latest(db, f"{domain.name}/settle", holder) as lease:
+        unsettled = decision_log.unsettled(
+            db, domain.name, as_of=as_of, maturity=domain.maturity + LOOKBACK
+        )
+        outcomes = world_of(domain).outcomes(
+            unit_columns(unsettled, domain).drop("payload"), as_of
+        )
+        return decision_log.append(
+            db,
+            domain.name,
+            "outcome",
+            batch_name("settle", as_of),
+            conform(outcomes, OUTCOMES, f"outcomes of {domain.name}"),
+            now=as_of,
+            lease=lease,
+        ).written
+
+
+def catch_up(db: Database, domain: Domain, *, until: datetime, holder: str) -> int:
+    """Lives through every day up to `until` that was not lived yet; how many decisions it took.
+
+    A day's units may follow up outcomes of the day before, so each day settles what is known at
+    its start, then receives its units, then decides them at its end. A scheduler may lose, merge
+    or double its events: what is due is read from the store. Units that a run received and was
+    stopped before deciding are decided first, as of the end of their day.
+
+    The days of the last GRACE are asked again on every run, for rows that were written at their
+    source after their day was read: those are decided as of `until`.
+    """
+    taken = 0
+    due = due_days(db, domain, until=until)
+    arrived = sealed(db, domain, "unit")
+    for start in due:
+        taken += decide(db, domain, now=start, holder=holder)
+        settle(db, domain, as_of=start, holder=holder)
+        arrive(db, domain, start=start, end=start + DAY, holder=holder)
+        taken += decide(db, domain, now=start + DAY, holder=holder)
+    for start in days(until - GRACE, until):
+        if batch_name("arrive", start) in arrived:
+            arrive_late(db, domain, start=start, end=start + DAY, now=until, holder=holder)
+    for moment in sorted({day_of(until), until}):
+        taken += decide(db, domain, now=moment, holder=holder)
+    return taken

@@ -1,0 +1,77 @@
+"""MLflow's copy of what the store holds."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from decisions.domain import Domain
+from decisions.store import generations
+from decisions.store.database import Database
+
+if TYPE_CHECKING:
+    from decisions.store.tracking import Record
+
+
+def track(db: Database, domain: Domain, url: str | None) -> None:
+    """Mirrors every judged generation, its evaluation and the champion to the MLflow at `url`.
+
+    The baseline is never judged and always mirrored.
+
+    Does nothing without a `url`. The challenger is the newest judged generation that is not
+    champion.
+
+    Raises:
+        StoreError: MLflow cannot be reached. The store is complete without it.
+    """
+    if url is None:
+        return
+    from decisions.store.tracking import Tracker  # MLflow takes seconds to import
+
+    records = _records(db, domain)
+    champion = generations.champion(db, domain.name)
+    others = [
+        record.number
+        for record in records
+        if record.verdict is not None and record.number != champion
+    ]
+    Tracker(url, domain.name).publish(
+        records,
+        context=domain.observe(pl.LazyFrame(schema=domain.units)).collect_schema(),
+        reward=domain.reward,
+        champion=champion,
+        challenger=max(others, default=None),
+    )
+
+
+def _records(db: Database, domain: Domain) -> "list[Record]":
+    from decisions.store.tracking import Record
+
+    told = db.read("generation/told", domain=domain.name)["number"].to_list()
+    measured = db.read("diagnostic/all", domain=domain.name)
+    found: list[Record] = []
+    for each in generations.generations(db, domain.name):
+        verdict = generations.verdict(db, domain.name, each.number)
+        if each.number not in told or (verdict is None and each.parent is not None):
+            continue
+        evaluated = generations.evaluation(db, domain.name, each.number)
+        diagnostics = measured.filter(pl.col("number") == each.number)
+        found.append(
+            Record(
+                number=each.number,
+                policy=each.policy,
+                parent=each.parent,
+                cutoff=each.cutoff,
+                seed=each.seed,
+                code_version=each.code_version,
+                config=each.config,
+                content=partial(generations.artifact, db, domain.name, each.number),
+                champion=None if evaluated is None else evaluated[0],
+                evaluation=None if evaluated is None else evaluated[1],
+                verdict=verdict,
+                diagnostics=dict(
+                    zip(diagnostics["name"].to_list(), diagnostics["value"].to_list(), strict=True)
+                ),
+            )
+        )
+    return found
