@@ -47,6 +47,7 @@ class Statistics:
     mechanism: tuple[tuple[str, float, int], ...] = ()
     class_slope: float = np.nan  # of the share of failures in the training rows, per generation
     class_correlation: float = np.nan  # of that share with the value
+    parts: int = 0  # of the traffic, in which the rhythm was sought; 0: in the whole value
 
     def record(self) -> dict[str, Any]:
         """Plain values by field, None for NaN: what JSON can say."""
@@ -143,25 +144,44 @@ def rhythm(
     index: IntArray,
     rng: np.random.Generator,
     *,
+    parts: FloatArray | None = None,
     permutations: int = PERMUTATIONS,
 ) -> dict[str, Any]:
-    """The fields of `Statistics` that are held against a series without memory."""
-    drawn = series.detrended(
-        levels_without_memory(values, standard_error, rng, draws=permutations), index
-    )
-    residual = series.detrended(values, index)
+    """The fields of `Statistics` that are held against a series without memory.
+
+    With `parts` (c, g), contributions of parts of the traffic to one series of values, the
+    statistics are those of the parts, weighted by how much each moves, and whole generations
+    are permuted: what the parts of a generation share stays together. Alternation that is out of
+    step between parts cancels in their sum, and is seen here.
+    """
+    if parts is None:
+        rows = values
+        drawn = levels_without_memory(values, standard_error, rng, draws=permutations)
+    else:
+        rows = _fewer_rows(parts)
+        drawn = rows[:, _orders(len(index), rng, draws=permutations)].swapaxes(0, 1)
+    residual, drawn = series.detrended(rows, index), series.detrended(drawn, index)
+
+    def pooled(by_row: FloatArray, of: FloatArray) -> FloatArray:
+        """Replicates count alike; a part counts by its power."""
+        if parts is None:
+            return by_row.mean(axis=-1)
+        power = (of * of).sum(axis=-1)
+        return np.nansum(by_row * power, axis=-1) / power.sum(axis=-1)
+
     lags: list[tuple[int, float, float, float]] = []
     p_r1 = r1 = np.nan
-    for lag in range(1, min(_LAGS, values.shape[1] // 2) + 1):
-        seen = float(series.autocorrelation(residual, index, lag=lag).mean())
-        null = series.autocorrelation(drawn, index, lag=lag).mean(axis=-1)
+    for lag in range(1, min(_LAGS, len(index) // 2) + 1):
+        seen = float(pooled(series.autocorrelation(residual, index, lag=lag), residual))
+        null = pooled(series.autocorrelation(drawn, index, lag=lag), drawn)
         low, high = np.quantile(null, (0.05, 0.95)).tolist()
         lags.append((lag, seen, low, high))
         if lag == 1:
             r1, p_r1 = seen, _low_p(null, seen)
-    share = float(series.nyquist_share(residual, index).mean())
-    alternating = series.nyquist_share(drawn, index).mean(axis=-1)
-    periods, power = series.spectrum(residual, index)
+    share = float(pooled(series.nyquist_share(residual, index), residual))
+    alternating = pooled(series.nyquist_share(drawn, index), drawn)
+    periods, by_row = series.spectrum(residual, index)
+    power = np.array([float(pooled(column, residual)) for column in by_row.T])
     strongest = int(power.argmax())
     return {
         "r1": r1,
@@ -169,11 +189,24 @@ def rhythm(
         "r1_null_high": lags[0][3],
         "p_r1": p_r1,
         "p_holm": p_r1,
-        "runs_p": series.runs_p(residual),
+        "runs_p": series.runs_p(series.detrended(values, index)),
         "nyquist_share": share,
         "nyquist_p": _low_p(-alternating, -share),
         "period": float(periods[strongest]),
         "period_share": float(power[strongest]),
         "spectrum": tuple(zip(periods.tolist(), power.tolist(), strict=True)),
         "autocorrelation": tuple(lags),
+        "parts": 0 if parts is None else len(parts),
     }
+
+
+def _orders(count: int, rng: np.random.Generator, *, draws: int) -> IntArray:
+    """Random orders of `count` generations, (draws, count)."""
+    return rng.permuted(np.broadcast_to(np.arange(count), (draws, count)), axis=-1)
+
+
+def _fewer_rows(parts: FloatArray) -> FloatArray:
+    """At most g rows with the Gram matrix of `parts` (c, g), on which pooled ratios depend."""
+    if len(parts) <= parts.shape[1]:
+        return parts
+    return np.asarray(np.linalg.qr(parts, mode="r"), dtype=np.float64)

@@ -55,12 +55,15 @@ class Series:
     `value` is in the unit of the reward, the control's subtracted; NaN where a generation has
     none. `standard_error` is 0 for exact values. `index` numbers the generations, ascending; by
     default they follow one another. `measures` are named as in `mechanism.PANEL`, each (g,).
+    `parts` (c, g), where known, are what c fixed parts of the traffic (issuers, say) contribute
+    to the value: the rhythm is then sought in them, which sees much more (`evidence.rhythm`).
     """
 
     value: FloatArray
     standard_error: FloatArray
     index: IntArray | None = None
     measures: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
+    parts: FloatArray | None = None
 
 
 def diagnose(
@@ -70,9 +73,10 @@ def diagnose(
     *,
     index: IntArray | None = None,
     measures: Mapping[str, FloatArray] | None = None,
+    parts: FloatArray | None = None,
     material: float = MATERIAL,
     name: str = "the policy",
-    unit: str = "pp",
+    unit: str = "%",
     permutations: int = PERMUTATIONS,
 ) -> Diagnosis:
     """The verdict on one series of generations.
@@ -84,9 +88,10 @@ def diagnose(
         rng: for the null.
         index: number of each generation, ascending; by default 0, 1, 2 and so on.
         measures: what else was measured, each (g,), by the names of `mechanism.PANEL`.
+        parts: of the value by part of the traffic, (c, g); see `Series`.
         material: the smallest swing that matters, in the unit of the reward.
         name: what the series is called in the explanation.
-        unit: what the explanation counts in; "pp" shows a rate in percentage points.
+        unit: of the reward, as in `Domain.reward_unit`: "%" shows a share in percentage points.
         permutations: size of the null.
 
     Raises:
@@ -94,7 +99,11 @@ def diagnose(
             or a standard error is negative; the message names the generation.
     """
     one = Series(
-        value=value, standard_error=standard_error, index=index, measures=dict(measures or {})
+        value=value,
+        standard_error=standard_error,
+        index=index,
+        measures=dict(measures or {}),
+        parts=parts,
     )
     found = _measured(one, rng, name=name, permutations=permutations)
     return _judged(found, name=name, material=material, unit=unit)
@@ -109,7 +118,7 @@ def diagnose_pooled(
     measures: Mapping[str, FloatArray] | None = None,
     material: float = MATERIAL,
     name: str = "the policy",
-    unit: str = "pp",
+    unit: str = "%",
     permutations: int = PERMUTATIONS,
 ) -> Diagnosis:
     """The verdict on m independent replicates of one series (seeds), all arrays (m, g).
@@ -135,7 +144,7 @@ def diagnose_all(
     rng: np.random.Generator,
     *,
     material: float = MATERIAL,
-    unit: str = "pp",
+    unit: str = "%",
 ) -> dict[str, Diagnosis]:
     """The verdicts on all series of a domain, Holm-corrected for their number.
 
@@ -185,10 +194,13 @@ class _Measured:
 def _measured(one: Series, rng: np.random.Generator, *, name: str, permutations: int) -> _Measured:
     """The statistics of one series, with a test where its length and movement allow one."""
     value, noise, index, measures = _arrays(one, name)
-    known: BoolArray = np.logical_and.reduce(np.isfinite(value + noise), axis=0)
+    parts = _parts(one, value, name)
+    held = value + noise if parts is None else value + noise + parts.sum(axis=0)
+    known: BoolArray = np.logical_and.reduce(np.isfinite(held), axis=0)
     notes = _left_out(index, known)
     value, noise, index = value[:, known], noise[:, known], index[known]
     measures = {key: each[:, known] for key, each in measures.items()}
+    parts = None if parts is None else parts[:, known]
     count = len(index)
     if count < 2:
         few = "no generation has a value yet" if not count else "one generation has a value"
@@ -214,7 +226,7 @@ def _measured(one: Series, rng: np.random.Generator, *, name: str, permutations:
     flat = statistics.sd < FLAT
     still = float(series.detrended(value, index).std(axis=-1).mean()) < FLAT
     if untested is None and not still:
-        tested = rhythm(value, noise, index, rng, permutations=permutations)
+        tested = rhythm(value, noise, index, rng, parts=parts, permutations=permutations)
         statistics = replace(statistics, **tested)
     return _Measured(statistics=statistics, notes=notes, untested=untested, flat=flat)
 
@@ -266,6 +278,25 @@ def _arrays(
     return value, noise, index.astype(np.int64), measures
 
 
+def _parts(one: Series, value: FloatArray, name: str) -> FloatArray | None:
+    """The parts (c, g), checked."""
+    if one.parts is None:
+        return None
+    parts = np.asarray(one.parts, dtype=np.float64)
+    if len(value) > 1 or parts.ndim != 2 or parts.shape[1] != value.shape[1] or not len(parts):
+        raise DataError(
+            f"{name}: parts have shape {parts.shape}, value {value.shape}; wanted one series, and"
+            " (parts, generations)"
+        )
+    if np.isinf(parts).any():
+        row, column = np.argwhere(np.isinf(parts))[0].tolist()
+        raise DataError(
+            f"{name}: part {row} of generation {column} is infinite; wanted a finite number, or"
+            " NaN where missing"
+        )
+    return parts
+
+
 def _left_out(index: IntArray, known: BoolArray) -> tuple[str, ...]:
     missing = index[~known].tolist()
     if not missing:
@@ -280,8 +311,9 @@ def _left_out(index: IntArray, known: BoolArray) -> tuple[str, ...]:
 
 def _judged(found: _Measured, *, name: str, material: float, unit: str) -> Diagnosis:
     """The verdict on what was measured."""
-    verdict, reasons = _verdict(found, material=material, unit=unit)
-    explanation, action = explain(verdict, found.statistics, name=name, unit=unit)
+    wanted = max(material, NOISE * found.statistics.rms_se)
+    verdict, reasons = _verdict(found, wanted=wanted, unit=unit)
+    explanation, action = explain(verdict, found.statistics, name=name, unit=unit, wanted=wanted)
     return Diagnosis(
         verdict=verdict,
         reasons=(*reasons, *found.notes),
@@ -291,7 +323,7 @@ def _judged(found: _Measured, *, name: str, material: float, unit: str) -> Diagn
     )
 
 
-def _verdict(found: _Measured, *, material: float, unit: str) -> tuple[Verdict, tuple[str, ...]]:
+def _verdict(found: _Measured, *, wanted: float, unit: str) -> tuple[Verdict, tuple[str, ...]]:
     s = found.statistics
     if found.untested is not None:
         return "inconclusive", (found.untested,)
@@ -302,16 +334,16 @@ def _verdict(found: _Measured, *, material: float, unit: str) -> tuple[Verdict, 
         )
     if np.isnan(s.p_r1):
         return "stable", ("nothing moves but the trend: no generation departs from a line",)
-    wanted = max(material, NOISE * s.rms_se)
     large = s.swing >= wanted
-    rule = f"{NOISE:g} standard errors" if NOISE * s.rms_se > material else "what matters"
+    rule = f"{NOISE:g} standard errors" if wanted == NOISE * s.rms_se else "what matters"
     size = (
         f"swing {amount(s.swing, unit)} from one generation to the next is"
         f" {'at least' if large else 'below'} {amount(wanted, unit)} ({rule})"
     )
+    where = f" within {s.parts} parts of the traffic" if s.parts else ""
     order = (
-        f"lag-1 autocorrelation {s.r1:+.2f}; without memory it lies between {s.r1_null_low:+.2f}"
-        f" and {s.r1_null_high:+.2f} (p = {s.p_holm:.4f})"
+        f"lag-1 autocorrelation{where} {s.r1:+.2f}; without memory it lies between"
+        f" {s.r1_null_low:+.2f} and {s.r1_null_high:+.2f} (p = {s.p_holm:.4f})"
     )
     if s.p_holm < OSCILLATING_P and large:
         return "oscillating", (order, size)

@@ -110,18 +110,17 @@ def nyquist_share(residual: FloatArray, index: IntArray) -> FloatArray:
 
 
 def spectrum(residual: FloatArray, index: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Periods in generations, the longest first, and the share of power of each, (g // 2,).
+    """Periods in generations (f,), the longest first, and each row's share of power, (m, f).
 
-    Power is |Fourier transform|^2 of the detrended levels (m, g), mean over rows after each is
-    scaled to sum to one: flat in white noise. With gaps the sum runs over what is there.
+    Power is |Fourier transform|^2 of the detrended levels (m, g), f = g // 2 without gaps: flat
+    in white noise. With gaps the sum runs over what is there.
     """
     span = int(index[-1] - index[0]) + 1
     cycles = np.arange(1, span // 2 + 1)
     wave = np.exp(-2j * np.pi * np.outer(cycles / span, index - index[0]))
     power = np.abs(residual @ wave.T) ** 2
     total = power.sum(axis=-1, keepdims=True)
-    share = np.divide(power, total, out=np.zeros_like(power), where=total > 0).mean(axis=0)
-    return span / cycles, share
+    return span / cycles, np.divide(power, total, out=np.zeros_like(power), where=total > 0)
 
 
 def runs_p(values: FloatArray) -> float:
