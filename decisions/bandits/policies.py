@@ -302,6 +302,9 @@ class Damped:
         return _draw(self.assess(context, eligible), keys)
 
 
+ARMS = ("control", "explore", "exploit")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """Traffic in three arms: control, explore, and the rest exploits.
@@ -327,7 +330,7 @@ class Split:
 
     @property
     def shares(self) -> FloatArray:
-        """Of control, explore and exploit, (3,)."""
+        """Of ARMS, (3,)."""
         rest = 1.0 - self.control_share - self.explore_share
         rest = 0.0 if abs(rest) < 1e-12 else rest
         return np.array([self.control_share, self.explore_share, rest])
@@ -371,7 +374,7 @@ class Split:
         return replace(
             draw,
             propensity=pick(marginal, draw.action[:, 0].astype(np.int64)),
-            arm=np.array(["control", "explore", "exploit"])[arm],
+            arm=np.array(ARMS)[arm],
             probabilities=marginal,
         )
 
