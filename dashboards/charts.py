@@ -86,7 +86,7 @@ def level(at: float) -> alt.Chart:
 
 def difference(generations: pl.DataFrame, *, limit: float, points: str) -> Layers:
     """Candidate minus champion with its interval; a dashed line at the gate's `limit`."""
-    axis = alt.Axis(title=_capital(points), format="+.1f")
+    axis = alt.Axis(title=capital(points), format="+.1f")
     return (
         level(limit) + _intervals(generations, "difference", axis=axis, unit="points")
     ).properties(height=_HEIGHT)
@@ -94,11 +94,12 @@ def difference(generations: pl.DataFrame, *, limit: float, points: str) -> Layer
 
 def value(generations: pl.DataFrame, *, reward: str, symbol: str) -> Layers:
     """What each candidate would earn of `reward`, with its interval, in `symbol`."""
-    axis = alt.Axis(title=f"{_capital(reward)}, {symbol}", format=".1f")
+    axis = alt.Axis(title=f"{capital(reward)}, {symbol}", format=".1f")
     return _intervals(generations, "value", axis=axis, unit=symbol).properties(height=_HEIGHT)
 
 
-def _capital(words: str) -> str:
+def capital(words: str) -> str:
+    """The words with their first letter large."""
     return words[:1].upper() + words[1:]
 
 

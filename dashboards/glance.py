@@ -12,6 +12,12 @@ State = Literal["good", "attention", "bad", "unknown"]
 LATE = 1.5  # of the usual time between two cycles, after which the next one is late
 DAY = timedelta(days=1)
 SERIOUS = ("oscillating", "suspect", "degenerate", "inconclusive", "stable")  # the worst first
+BADGES: Mapping[State, tuple[str, str]] = {  # colour and icon: neither alone says it
+    "good": ("blue", ":material/check_circle:"),
+    "attention": ("orange", ":material/warning:"),
+    "bad": ("red", ":material/error:"),
+    "unknown": ("gray", ":material/help:"),
+}
 VERDICTS: Mapping[str, State] = {
     "oscillating": "bad",
     "suspect": "attention",

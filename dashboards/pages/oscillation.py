@@ -1,10 +1,329 @@
 """Do good and bad generations alternate, why, and what helps?"""
 
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import charts
+import choice
+import glance
+import oscillation_charts
+import polars as pl
+import queries
+import sign_in
+import streamlit as st
+from measures import MOVES_WITH, PANELS, Panel
 from states import empty, shown
+from units import Unit, unit_of
+
+COLUMNS = 3  # of small charts
 
 
 def page() -> None:
-    empty("Nothing yet.")
+    latest = queries.read("diagnosis/latest")
+    if latest.is_empty():
+        empty(
+            "Nothing has been diagnosed yet: that takes a generation. Run `make run` (or"
+            " `decisions run`); each cycle is diagnosed when its candidates are judged."
+        )
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        worst_first = glance.in_order(latest.to_dicts())
+        domain = choice.domain(list(dict.fromkeys(row["domain"] for row in worst_first)))
+        _forget_series_of_another(domain)
+        found = [row for row in worst_first if row["domain"] == domain]
+        names = [row["series"] for row in found]
+        series = choice.series(names, {name: _title(name) for name in names})
+        as_tables = st.toggle("Figures as tables", help="Each chart as a table as well.")
+    newest = found[names.index(series)]
+    statistics = json.loads(newest["statistics"])
+    unit = unit_of(domain)
+    verdict(newest, statistics, unit)
+    sign_in.link("generations", f"Generations of {domain}", domain=domain)
+    cycles = queries.read("oscillation/cycles", domain=domain, series=series)
+    over_time(cycles, unit, as_tables=as_tables)
+    rhythm(statistics, as_tables=as_tables)
+    moves_with(statistics, as_tables=as_tables)
+    drift(cycles, as_tables=as_tables)
+    everyone(found, unit)
+
+
+def _forget_series_of_another(domain: str) -> None:
+    """After a change of domain, the series of the one before it is not asked for any more."""
+    before = st.session_state.get("oscillation of")
+    if before not in (None, domain):
+        st.query_params.pop("series", None)
+    st.session_state["oscillation of"] = domain
+
+
+def _title(series: str) -> str:
+    return "deployed: all traffic as it ran" if series == "deployed" else f"candidate {series}"
+
+
+def verdict(newest: Mapping[str, Any], statistics: Mapping[str, Any], unit: Unit) -> None:
+    """The verdict in words, what to do, and the four numbers it rests on."""
+    with st.container(border=True):
+        color, icon = glance.BADGES[glance.VERDICTS[newest["verdict"]]]
+        since = f"; it was {newest['previous']}" if newest["previous"] != newest["verdict"] else ""
+        word = newest["verdict"].capitalize()
+        st.markdown(f"#### :{color}-badge[{icon} {word}] {_title(newest['series'])}")
+        st.caption(
+            f"After {glance.counted(newest['cycles'], 'cycle')}, the newest until"
+            f" {newest['cutoff']:%-d %B %Y, %H:%M} UTC"
+            f"{since if newest['previous'] is not None else ''}."
+        )
+        if newest["explanation"]:
+            st.markdown(newest["explanation"])
+        if newest["action"]:
+            st.markdown(f"**Recommended:** {newest['action']}")
+        reasons = glance.texts(newest["reasons"])
+        if reasons:
+            st.markdown("**Why this verdict**")
+            st.text("\n".join(f"• {each}" for each in reasons))
+        numbers(statistics, unit)
+
+
+def numbers(statistics: Mapping[str, Any], unit: Unit) -> None:
+    """Swing, noise, rhythm and how sure; a dash where there are too few cycles."""
+    columns = st.columns(4)
+    columns[0].metric(
+        f"Swing, {unit.points}",
+        _number(statistics["swing"], ".2f", unit.scale),
+        help="Mean change from one cycle to the next. One standard error of a cycle's value is"
+        f" {_number(statistics['rms_se'], '.2f', unit.scale)}.",
+    )
+    columns[1].metric(
+        "Lag-1 correlation",
+        _number(statistics["r1"], "+.2f"),
+        help="Of a cycle with the one before it, without the trend. A series without rhythm lies"
+        f" between {_number(statistics['r1_null_low'], '+.2f')} and"
+        f" {_number(statistics['r1_null_high'], '+.2f')} in nine of ten cases.",
+    )
+    columns[2].metric(
+        "Chance of it without rhythm",
+        _number(statistics["p_holm"], ".1%"),
+        help="How often a shuffled series alternates as much, corrected for all series of the"
+        " domain (Holm). Below 1 % it counts as oscillating when the swing is large enough.",
+    )
+    period = statistics["period"]
+    columns[3].metric(
+        "Strongest period",
+        "–" if period is None else f"{period:.3g} cycles",
+        help=f"{_number(statistics['period_share'], '.0%')} of the variance has it. Two cycles:"
+        " good and bad alternate.",
+    )
+
+
+def _number(value: float | None, form: str, scale: float = 1.0) -> str:
+    return "–" if value is None else f"{value * scale:{form}}"
+
+
+def over_time(cycles: pl.DataFrame, unit: Unit, *, as_tables: bool) -> None:
+    """The value of each cycle, and where there is a control, both levels."""
+    controlled = not cycles["control"].is_null().all()
+    left, right = st.columns(2) if controlled else (st.container(), None)
+    with left:
+        st.subheader("The series")
+        value(cycles, unit, controlled=controlled)
+    if right is not None:
+        with right:
+            st.subheader("Policy and control")
+            st.caption(
+                f"The same in absolute terms: {unit.reward}, {unit.symbol}. What moves both lines"
+                " is the world, what moves one of them is the policy."
+            )
+            st.altair_chart(oscillation_charts.levels(cycles, unit))
+    if as_tables:
+        named = {
+            "value": f"Value, {unit.points if controlled else unit.symbol}",
+            "lower": "From",
+            "upper": "To",
+            "level": f"Policy, {unit.symbol}",
+            "control": f"Control, {unit.symbol}",
+        }
+        _table(_scaled(cycles, named, unit.scale))
+
+
+def value(cycles: pl.DataFrame, unit: Unit, *, controlled: bool) -> None:
+    """The value of each cycle, minus that of the control where there is one."""
+    missing = cycles["value"].null_count()
+    if missing == cycles.height:
+        st.info("This series has no value yet: its decisions wait for their outcomes.")
+        return
+    words = (
+        "Its value in each cycle minus that of the control (dashed), with its 95 % interval."
+        " Oscillation is up and down by more than the intervals explain."
+        if controlled
+        else "Its value in each cycle, with its 95 % interval. There is no control slice, so a"
+        " change of the whole market looks like one of the policy."
+    )
+    if missing:
+        words += (
+            f" Not measured in {missing} of {glance.counted(cycles.height, 'cycle')}: outcomes or"
+            " a control are missing there."
+        )
+    st.caption(words)
+    st.altair_chart(oscillation_charts.gain(cycles, unit, controlled=controlled))
+
+
+def rhythm(statistics: Mapping[str, Any], *, as_tables: bool) -> None:
+    """Spectrum and autocorrelation."""
+    shares = pl.DataFrame(
+        _complete(statistics["spectrum"]),
+        schema={"period": pl.Float64(), "share": pl.Float64()},
+        orient="row",
+    ).with_columns(pl.col("share") * 100)
+    lags = pl.DataFrame(
+        [row for row in statistics["autocorrelation"] or [] if row[1] is not None],
+        schema={"lag": pl.Int64(), "r": pl.Float64(), "low": pl.Float64(), "high": pl.Float64()},
+        orient="row",
+    ).with_columns(
+        pl.when(pl.col("r") < pl.col("low"))
+        .then(pl.lit("below the band"))
+        .when(pl.col("r") > pl.col("high"))
+        .then(pl.lit("above the band"))
+        .otherwise(pl.lit("inside"))
+        .alias("side")
+    )
+    if shares.is_empty() and lags.is_empty():
+        st.subheader("Rhythm")
+        st.info("Too few cycles, or a value that never changes: there is no rhythm to look for.")
+        return
+    left, right = st.columns(2)
+    if not shares.is_empty():
+        with left:
+            st.subheader("Which period?")
+            st.caption(
+                "How the variance divides over periods, without the trend. A bar at two cycles far"
+                " above the dashed line, which is what pure noise shows, means that good and bad"
+                " cycles alternate."
+            )
+            st.altair_chart(oscillation_charts.spectrum(shares))
+    if not lags.is_empty():
+        with right:
+            st.subheader("More than chance?")
+            st.caption(
+                "Correlation of each cycle with the one so many cycles earlier. Nine of ten"
+                " shuffled series lie within the grey band; lag 1 below it is the mark of"
+                " oscillation."
+            )
+            st.altair_chart(oscillation_charts.autocorrelation(lags))
+    if as_tables:
+        left, right = st.columns(2)
+        with left:
+            _table(shares.rename({"period": "Period, cycles", "share": "Share of variance, %"}))
+        with right:
+            _table(
+                lags.rename(
+                    {
+                        "lag": "Lag, cycles",
+                        "r": "Correlation",
+                        "low": "Band from",
+                        "high": "Band to",
+                        "side": "Where",
+                    }
+                )
+            )
+
+
+def _complete(rows: Sequence[Sequence[Any]] | None) -> list[Sequence[Any]]:
+    return [row for row in rows or [] if None not in row]
+
+
+def moves_with(statistics: Mapping[str, Any], *, as_tables: bool) -> None:
+    """The mechanism panel."""
+    panel = pl.DataFrame(
+        _complete(statistics["mechanism"]),
+        schema={"measure": pl.String(), "r": pl.Float64(), "n": pl.Int64()},
+        orient="row",
+    ).with_columns(pl.col("measure").replace(MOVES_WITH))
+    if panel.is_empty():
+        return
+    st.subheader("What moves with it?")
+    st.caption(
+        "Correlation of the value with what was measured beside it, over the cycles. A mark to"
+        " follow, not a proof of a cause; “value of the cycle before” far to the left is the"
+        " oscillation itself."
+    )
+    ordered = panel.sort(pl.col("r").abs(), descending=True)
+    st.altair_chart(oscillation_charts.mechanism(ordered))
+    if as_tables:
+        _table(ordered.rename({"measure": "Measure", "r": "Correlation", "n": "Cycles"}))
+
+
+def drift(cycles: pl.DataFrame, *, as_tables: bool) -> None:
+    """Churn, drift, variety, calibration and provenance, a small chart each."""
+    there = [each for each in PANELS if each.measured(cycles)]
+    if there:
+        st.subheader("What changed beside the value?")
+    for start in range(0, len(there), COLUMNS):
+        row = there[start : start + COLUMNS]
+        for column, panel in zip(st.columns(COLUMNS), row, strict=False):
+            with column:
+                st.markdown(f"**{panel.title}**")
+                st.caption(panel.tells)
+                st.altair_chart(_drawn(panel, cycles))
+                if as_tables:
+                    _table(_scaled(cycles, panel.measured(cycles), panel.scale))
+    absent = [each.title.lower() for each in PANELS if each not in there]
+    if absent:
+        st.caption(f"Not measured for this series: {', '.join(absent)}.")
+
+
+def _drawn(panel: Panel, cycles: pl.DataFrame) -> charts.Layers:
+    return oscillation_charts.measured(
+        cycles,
+        panel.measured(cycles),
+        unit=panel.unit,
+        scale=panel.scale,
+        logarithmic=panel.logarithmic,
+    )
+
+
+def everyone(found: Sequence[Mapping[str, Any]], unit: Unit) -> None:
+    """All series of the domain side by side, the most serious first."""
+    st.subheader("All series of this domain")
+    st.caption(
+        "“Deployed” is the traffic as it ran; a candidate's series is what it would have earned in"
+        " each cycle, whether or not it was promoted."
+    )
+    rows = [(row, json.loads(row["statistics"])) for row in found]
+    _table(
+        pl.DataFrame(
+            {
+                "Series": [row["series"] for row, _ in rows],
+                "Verdict": [row["verdict"] for row, _ in rows],
+                "Verdict before": [row["previous"] or "–" for row, _ in rows],
+                "Cycles": [row["cycles"] for row, _ in rows],
+                f"Swing, {unit.points}": _column(rows, "swing", unit.scale),
+                "Lag-1 correlation": _column(rows, "r1"),
+                "Null from": _column(rows, "r1_null_low"),
+                "Null to": _column(rows, "r1_null_high"),
+                "p, corrected": _column(rows, "p_holm"),
+                "Period, cycles": _column(rows, "period"),
+                "Recommended": [row["action"] for row, _ in rows],
+            }
+        )
+    )
+
+
+def _column(
+    rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], name: str, scale: float = 1.0
+) -> pl.Series:
+    values = [statistics[name] for _, statistics in rows]
+    return pl.Series([None if each is None else each * scale for each in values], dtype=pl.Float64)
+
+
+def _scaled(cycles: pl.DataFrame, names: Mapping[str, str], scale: float) -> pl.DataFrame:
+    return cycles.select(
+        pl.col("cycle").alias("Cycle"),
+        pl.col("cutoff").dt.replace_time_zone(None).alias("Cut-off (UTC)"),
+        *((pl.col(name) * scale).alias(called) for name, called in names.items()),
+    )
+
+
+def _table(rows: pl.DataFrame) -> None:
+    st.dataframe(rows, hide_index=True)
 
 
 shown("oscillation", page)

@@ -20,12 +20,6 @@ from decisions.settings import settings
 
 CYCLES = 60  # of the small charts
 TOLD = 6  # changes of a domain that are written out
-BADGES = {
-    "good": ("blue", ":material/check_circle:"),
-    "attention": ("orange", ":material/warning:"),
-    "bad": ("red", ":material/error:"),
-    "unknown": ("gray", ":material/help:"),
-}
 URGENT = ("bad", "attention")
 
 
@@ -155,7 +149,7 @@ def answers(each: Glance) -> None:
         strict=True,
     ):
         column.caption(question)
-        color, icon = BADGES[answer.state]
+        color, icon = glance.BADGES[answer.state]
         column.markdown(f":{color}-badge[{icon} {answer.word}]")
         column.markdown(answer.sentence)
 
