@@ -6,6 +6,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from decisions.evidence import Evidence
+
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
@@ -31,6 +33,8 @@ class Evaluation:
     `estimates` holds everything else worth showing: baselines and further estimators, by name.
     `checks` are quantities that a gate may limit: effective sample share, churn, violations.
     `refusal` says why the evidence cannot answer; the estimates are then the whole line.
+    `evidence` is what a gate that is looked at every day reads in place of the interval; None
+    where the domain's evaluation gathers none.
     """
 
     candidate: Estimate
@@ -39,6 +43,7 @@ class Evaluation:
     estimates: dict[str, Estimate] = field(default_factory=dict[str, Estimate])
     checks: dict[str, float] = field(default_factory=dict[str, float])
     refusal: str | None = None
+    evidence: Evidence | None = None
 
 
 def unknown(*, n: int, level: float = 0.95, method: str = "refused") -> Estimate:

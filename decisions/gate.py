@@ -1,11 +1,43 @@
 """Whether a candidate may replace the champion."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Literal
 
+from decisions.errors import DataError
 from decisions.evaluation import Evaluation
 
 Outcome = Literal["promote", "hold", "reject"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorBudget:
+    """How often a gate that is looked at again and again may err: once in 1 / `error` periods.
+
+    In any `period`, with at most `looks` cut-offs judged, the probability that any candidate is
+    promoted whose true difference from the champion, on average over the decisions it was judged
+    on, is at most the margin, is at most `error`. Each look may spend error / looks, shared by its
+    candidates (union bound); a candidate that is held keeps its share and gathers evidence on
+    later days, `challengers` of them at a time.
+    """
+
+    error: float = 0.05
+    looks: int = 365
+    period: timedelta = timedelta(days=365)
+    challengers: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuses a budget that bounds nothing."""
+        if not (0 < self.error < 1 and self.looks >= 1 and self.challengers >= 0):
+            raise DataError(
+                f"an error of {self.error:g} over {self.looks} looks, {self.challengers}"
+                " challengers; wanted an error above 0 and below 1, at least one look and no"
+                " negative number"
+            )
+
+    def share(self, candidates: int) -> float:
+        """The error that one of the `candidates` of a look may spend, at all times together."""
+        return self.error / (self.looks * candidates)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,22 +47,29 @@ class GateRule:
     `margin`: the lower bound of the paired difference must exceed it (negative: non-inferiority).
     `limits`: (low, high) of each check by name, both included.
     `approval`: a human must agree as well; until then, and at a time-out, the verdict is hold.
+    `budget`: the error of all looks of a period together, from evidence by betting; without it,
+    each cut-off errs as often as the level of its intervals says.
     """
 
     margin: float = 0.0
     limits: dict[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
     approval: bool = False
+    budget: ErrorBudget | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:
-    """One rule, what was measured, and the threshold it was held against (units of the check)."""
+    """One rule, what was measured, and the threshold it was held against (units of the check).
+
+    `method` says how it was measured, where that is more than one number.
+    """
 
     rule: str
     measured: float | None
     low: float
     high: float
     kept: bool
+    method: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +113,7 @@ def judge(evaluation: Evaluation, rule: GateRule) -> Verdict:
             low=rule.margin,
             high=inf,
             kept=gained,
+            method=f"level {evaluation.difference.level:.6g}, {evaluation.difference.method}",
         )
     )
     if evaluation.refusal is not None:

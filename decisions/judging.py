@@ -1,11 +1,25 @@
-"""Which of several candidates of one cut-off may be promoted: at most one, at an honest level."""
+"""Which of several candidates may be promoted: at most one a cut-off, at an honest level."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from math import log
 from statistics import NormalDist
 
-from decisions.evaluation import Estimate, Evaluation
-from decisions.gate import GateRule, Verdict, judge
+from decisions.evaluation import Estimate, Evaluation, unknown
+from decisions.evidence import Evidence
+from decisions.gate import ErrorBudget, GateRule, Reason, Verdict, judge
+
+
+@dataclass(frozen=True, kw_only=True)
+class Challenger:
+    """A candidate held at an earlier cut-off, looked at again.
+
+    `evaluation` is of decisions that are new to it, but its `evidence` is of all of them so far.
+    `candidates` of its own cut-off share that cut-off's error.
+    """
+
+    evaluation: Evaluation
+    candidates: int
 
 
 def for_several(difference: Estimate, *, candidates: int) -> Estimate:
@@ -32,33 +46,127 @@ def for_several(difference: Estimate, *, candidates: int) -> Estimate:
     )
 
 
+def for_all_looks(evidence: Evidence, budget: ErrorBudget, *, candidates: int) -> Estimate:
+    """The difference with a lower end that holds at every look of the budget's period at once.
+
+    The lower end is that of the bets, and no promise about large samples. The upper end, which
+    promotes nobody, is the normal one at the same error for this one look.
+    """
+    error = budget.share(candidates)
+    reach = NormalDist().inv_cdf(1 - error) * evidence.standard_error
+    method = (
+        f"betting on {evidence.rows} rows, error {error:.3g}: {budget.error:g} over"
+        f" {budget.looks} looks and {candidates} candidates"
+    )
+    if not evidence.rows:
+        return unknown(n=0, level=1 - 2 * error, method=method)
+    return Estimate(
+        value=evidence.value,
+        lower=evidence.lower_bound(error),
+        upper=evidence.value + reach,
+        level=1 - 2 * error,
+        method=method,
+        n=evidence.rows,
+        effective_n=float(evidence.rows),
+    )
+
+
 def judge_together(
-    evaluations: Mapping[int, Evaluation], rule: GateRule, *, candidates: int
+    evaluations: Mapping[int, Evaluation],
+    rule: GateRule,
+    *,
+    candidates: int,
+    challengers: Mapping[int, Challenger] | None = None,
+    looks_before: int = 0,
 ) -> dict[int, Verdict]:
     """A verdict a generation number: of those that pass the gate, one is promoted.
 
     The one promoted has the greatest lower bound, the lowest number among equals; the others that
     passed are held, saying so. `candidates` is how many were planned, judged here or not.
+
+    Where the rule has a budget, `challengers` of earlier cut-offs compete as well, and
+    `looks_before` says how many other cut-offs were judged in the period before this one: when
+    they have spent it, the new candidates are held.
     """
-    corrected = {
-        number: for_several(evaluation.difference, candidates=candidates)
+    entered = {
+        number: Challenger(evaluation=evaluation, candidates=candidates)
         for number, evaluation in evaluations.items()
     }
-    verdicts = {
-        number: judge(replace(evaluation, difference=corrected[number]), rule)
-        for number, evaluation in evaluations.items()
-    }
+    everyone = entered | dict(challengers or {})
+    corrected = {number: _corrected(each, rule) for number, each in everyone.items()}
+    verdicts = {number: judge(evaluation, rule) for number, evaluation in corrected.items()}
+    if rule.budget is not None:
+        verdicts = {
+            number: _within_budget(
+                verdicts[number],
+                rule,
+                rule.budget,
+                each,
+                looks=1 + (looks_before if number in entered else 0),
+            )
+            for number, each in everyone.items()
+        }
     passed = [number for number, verdict in verdicts.items() if verdict.promoted]
     if not passed:
         return verdicts
-    best = min(passed, key=lambda number: (-corrected[number].lower, number))
+    best = min(passed, key=lambda number: (-corrected[number].difference.lower, number))
     held = {
         number: replace(
             verdicts[number],
             outcome="hold",
-            note=f"generation {best} of the same cut-off has the greater lower bound",
+            note=f"generation {best}, judged at the same cut-off, has the greater lower bound",
         )
         for number in passed
         if number != best
     }
     return verdicts | held
+
+
+def _corrected(each: Challenger, rule: GateRule) -> Evaluation:
+    """The evaluation with the interval of the difference that the gate may read."""
+    evaluation, candidates = each.evaluation, each.candidates
+    if rule.budget is None:
+        difference = for_several(evaluation.difference, candidates=candidates)
+    elif (evidence := _against(evaluation, rule)) is None:
+        difference = unknown(n=evaluation.difference.n, method="no bets against this margin")
+    else:
+        difference = for_all_looks(evidence, rule.budget, candidates=candidates)
+    return replace(evaluation, difference=difference)
+
+
+def _against(evaluation: Evaluation, rule: GateRule) -> Evidence | None:
+    """The evidence, where it is against the margin that the rule has now."""
+    evidence = evaluation.evidence
+    return evidence if evidence is not None and evidence.margin == rule.margin else None
+
+
+def _within_budget(
+    verdict: Verdict, rule: GateRule, budget: ErrorBudget, each: Challenger, *, looks: int
+) -> Verdict:
+    """The verdict with what an auditor recomputes it from, held where the budget is spent."""
+    evidence = _against(each.evaluation, rule)
+    wanted = -log(budget.share(each.candidates))
+    won = None if evidence is None else evidence.log_e_value
+    added = (
+        Reason(
+            rule="log_e_value",
+            measured=won,
+            low=wanted,
+            high=float("inf"),
+            kept=won is not None and won >= wanted,
+            method="logarithm of the capital won by betting against the margin",
+        ),
+        Reason(
+            rule="looks_in_period",
+            measured=float(looks),
+            low=0.0,
+            high=float(budget.looks),
+            kept=looks <= budget.looks,
+            method=f"cut-offs judged in {budget.period.days} days, this one included",
+        ),
+    )
+    kept = all(reason.kept for reason in added)
+    found = replace(verdict, reasons=verdict.reasons + added)
+    if found.promoted and not kept:
+        return replace(found, outcome="hold", note=f"{looks} looks are more than the error allows")
+    return found

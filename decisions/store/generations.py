@@ -485,6 +485,7 @@ def _judged(row: dict[str, Any]) -> Judged:
             low=float(each["low"]),
             high=float(each["high"]),
             kept=each["kept"],
+            method=each.get("method", ""),
         )
         for each in json.loads(row["reasons"])
     )
