@@ -2,10 +2,14 @@
 
 from datetime import datetime
 
+import polars as pl
+
 from decisions.domain import Domain
 from decisions.errors import DataError
 from decisions.evaluation import Evaluation, unknown
-from decisions.flow.learning import held_out_history, load_policy, planned_generations
+from decisions.flow.learning import load_policy, planned_generations
+from decisions.flow.reviewing import challengers, evidence_since
+from decisions.flow.rows import history
 from decisions.flow.steps import latest, leased
 from decisions.gate import Verdict
 from decisions.judging import judge_together
@@ -18,14 +22,15 @@ from decisions.store.generations import Generation
 def evaluate_generation(db: Database, domain: Domain, number: int, *, holder: str) -> int:
     """Compares a trained generation with its parent on the held-out history; the number.
 
-    Without any held-out decision the evaluation is a refusal, on which the gate holds.
+    Without any held-out decision that may testify (see `evidence_since`) the evaluation is a
+    refusal, on which the gate holds.
     """
     if generations.evaluation(db, domain.name, number) is not None:
         return number
     with leased(db, f"{domain.name}/evaluate/{number}", holder) as lease:
         planned = generations.generation(db, domain.name, number)
         parent = parent_of(planned)
-        held_out = held_out_history(db, domain, planned.cutoff)
+        held_out = _held_out(db, domain, planned.cutoff)
         evaluation = (
             domain.evaluate(
                 load_policy(db, domain, number),
@@ -33,13 +38,20 @@ def evaluate_generation(db: Database, domain: Domain, number: int, *, holder: st
                 held_out.lazy(),
                 stream(planned.seed, domain.name, "evaluate", planned.cutoff.isoformat()),
             )
-            if held_out.height
+            if held_out is not None and held_out.height
             else _refused("no matured decision in the held-out span")
         )
         generations.record_evaluation(
             db, domain.name, number, parent, evaluation, lease=lease, now=planned.cutoff
         )
     return number
+
+
+def _held_out(db: Database, domain: Domain, cutoff: datetime) -> pl.DataFrame | None:
+    since, until = evidence_since(db, domain, cutoff), cutoff - domain.maturity
+    if since >= until:
+        return None
+    return history(db, domain, since=since, until=until, as_of=cutoff)
 
 
 def parent_of(planned: Generation) -> int:
@@ -63,7 +75,9 @@ def judge_cutoff(
 ) -> dict[int, Verdict]:
     """The verdict on each generation of a cut-off; promotes at most one of them.
 
-    The intervals are corrected for the number of candidates. A candidate is promoted only while
+    The intervals are corrected for the number of candidates, and, where the gate has a budget, for
+    the looks of a period; held candidates of earlier cut-offs then compete as well, on all that
+    was decided since. A candidate is promoted only while
     the champion it was compared with still is champion, and nobody became it for a later time; a
     candidate that passes otherwise, as of an older cut-off made up for later, is held, saying so.
     Verdicts and promotion are one transaction under the lease. Promoting by hand (a rollback) is
@@ -78,20 +92,38 @@ def judge_cutoff(
         verdicts = {each.number: each.verdict for each in stored}
         missing = [item.number for item in planned if item.number not in verdicts]
         if missing:
+            looked = challengers(db, domain, cutoff)
             judged = judge_together(
                 {item.number: _evaluated(db, domain, item.number) for item in planned},
                 domain.gate,
                 candidates=len(planned),
+                challengers={number: each.challenger for number, each in looked.items()},
+                looks_before=_looks_before(db, domain, cutoff),
             )
-            verdicts |= generations.conclude(
+            concluded = generations.conclude(
                 db,
                 domain.name,
                 {number: judged[number] for number in missing},
+                reviews={number: each.review(judged[number]) for number, each in looked.items()},
                 reason=f"passed at {cutoff.isoformat()}",
                 now=cutoff,
                 lease=lease,
             )
+            verdicts |= {number: concluded[number] for number in missing}
     return verdicts
+
+
+def _looks_before(db: Database, domain: Domain, cutoff: datetime) -> int:
+    """How many other cut-offs were judged in the period of the gate's budget that ends with this.
+
+    A cut-off that is made up for also counts those after it: any period that holds it holds them.
+    """
+    budget = domain.gate.budget
+    if budget is None:
+        return 0
+    since, until = cutoff - budget.period, cutoff + budget.period
+    ahead = generations.judged_between(db, domain.name, cutoff, until)
+    return generations.judged_between(db, domain.name, since, cutoff) + ahead
 
 
 def _evaluated(db: Database, domain: Domain, number: int) -> Evaluation:

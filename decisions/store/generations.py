@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from decisions.errors import StoreError
 from decisions.evaluation import Estimate, Evaluation
+from decisions.evidence import Evidence
 from decisions.gate import Reason, Verdict
 from decisions.store import leases
 from decisions.store.artifacts import digest, verified
@@ -22,6 +23,7 @@ from decisions.store.records import (
     EVALUATION,
     GENERATION,
     PROMOTION,
+    REVIEW,
     TRAINING,
     VERDICT,
     Kind,
@@ -56,6 +58,31 @@ class Judged:
     number: int
     verdict: Verdict
     judged_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A candidate that the gate held, with the evidence of all its rows so far.
+
+    They were decided before `until`, None where it was not looked at again yet. `candidates` is
+    how many its cut-off had.
+    """
+
+    number: int
+    evidence: Evidence
+    until: datetime | None
+    cutoff: datetime
+    candidates: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Review:
+    """A held candidate looked at again: rows decided in [since, until) are new to it."""
+
+    since: datetime
+    until: datetime
+    evidence: Evidence  # of all its rows so far
+    verdict: Verdict
 
 
 def begin(
@@ -221,6 +248,9 @@ def record_evaluation(
     ]
     if evaluation.refusal is not None:
         rows.append({**fixed, "role": "refusal", "name": "", "note": evaluation.refusal})
+    if evaluation.evidence is not None:
+        note = _json(vars(evaluation.evidence))
+        rows.append({**fixed, "role": "evidence", "name": "", "note": note})
     with db.transaction() as connection:
         leases.check(connection, lease)
         _record(connection, EVALUATION, domain, rows, batch=str(number), now=now)
@@ -240,6 +270,7 @@ def evaluation(db: Database, domain: str, number: int) -> tuple[int, Evaluation]
         estimates={row["name"]: _estimate(row) for row in rows if row["role"] == "estimate"},
         checks={row["name"]: row["value"] for row in rows if row["role"] == "check"},
         refusal=next((row["note"] for row in rows if row["role"] == "refusal"), None),
+        evidence=next((_evidence(row["note"]) for row in rows if row["role"] == "evidence"), None),
     )
 
 
@@ -270,9 +301,13 @@ def conclude(
     *,
     reason: str,
     now: datetime,
+    reviews: Mapping[int, Review] | None = None,
     lease: Lease | None = None,
 ) -> dict[int, Verdict]:
     """Stores the verdicts of one cut-off and promotes whom they promote, in one transaction.
+
+    `reviews` are of candidates held at earlier cut-offs: their verdicts are stored beside the
+    first ones.
 
     Whether a candidate may still become champion is decided in that transaction, while nobody
     else can promote: the champion that it was compared with must be champion, for no later time
@@ -283,15 +318,20 @@ def conclude(
         ConflictingRecord: one of them has been judged already, otherwise.
         LeaseLost: another worker has taken the work over. Nothing was written.
     """
-    given = dict(verdicts)
+    reviewed = dict(reviews or {})
+    given = dict(verdicts) | {number: each.verdict for number, each in reviewed.items()}
     with db.transaction() as connection:
         leases.check(connection, lease)
         chain_head(connection, lock=True)
-        for number, verdict in verdicts.items():
+        for number, verdict in list(given.items()):
             overtaken = _overtaken(connection, domain, number, at=now)
             if verdict.promoted and overtaken is not None:
                 given[number] = replace(verdict, outcome="hold", note=f"passed, but {overtaken}")
-            _record_verdict(connection, domain, number, given[number], now=now)
+            if number in reviewed:
+                review = replace(reviewed[number], verdict=given[number])
+                _record_review(connection, domain, number, review, now=now)
+            else:
+                _record_verdict(connection, domain, number, given[number], now=now)
             if given[number].promoted:
                 _record_promotion(
                     connection, domain, number, by="gate", reason=reason, since=now, now=now
@@ -327,6 +367,59 @@ def _record_verdict(
         "judged_at": now,
     }
     _record(connection, VERDICT, domain, [row], batch=str(number), now=now)
+
+
+def _record_review(
+    connection: Connection, domain: str, number: int, review: Review, *, now: datetime
+) -> None:
+    row = {
+        "number": number,
+        "cutoff": now,
+        "champion": _parent(connection, domain, number),
+        "since": review.since,
+        "until": review.until,
+        "evidence": _json(vars(review.evidence)),
+        "outcome": review.verdict.outcome,
+        "reasons": _json([vars(reason) for reason in review.verdict.reasons]),
+        "note": review.verdict.note,
+        "reviewed_at": now,
+    }
+    _record(connection, REVIEW, domain, [row], batch=f"{number} {now.isoformat()}", now=now)
+
+
+def _parent(connection: Connection, domain: str, number: int) -> int:
+    known = _all(connection, domain).filter(pl.col("number") == number)
+    if known.is_empty():
+        raise StoreError(f"{domain} has no generation {number}")
+    return int(known["parent"][0])
+
+
+def held(db: Database, domain: str, champion: int, before: datetime) -> list[Held]:
+    """Candidates held at cut-offs before `before` in favour of `champion`, by number.
+
+    Only those whose evidence may still grow: gathered by betting, within the looks that the gate's
+    error allowed, not rejected since.
+    """
+    frame = db.read("review/held", domain=domain, champion=champion, before=before)
+    return [
+        Held(
+            number=row["number"],
+            evidence=_evidence(row["evidence"]),
+            until=row["until"],
+            cutoff=row["cutoff"],
+            candidates=row["candidates"],
+        )
+        for row in frame.iter_rows(named=True)
+        if all(
+            reason.kept for reason in _reasons(row["reasons"]) if reason.rule == "looks_in_period"
+        )
+    ]
+
+
+def judged_between(db: Database, domain: str, since: datetime, until: datetime) -> int:
+    """How many cut-offs in (since, until] have a verdict."""
+    frame = db.read("verdict/judged_between", domain=domain, since=since, until=until)
+    return int(frame["cutoffs"][0])
 
 
 def _record_promotion(
@@ -477,8 +570,19 @@ def _estimate(row: dict[str, Any]) -> Estimate:
     return Estimate(**{name: row[name] for name in names})
 
 
+def _evidence(text: str) -> Evidence:
+    given = json.loads(text)
+    wealth = tuple(float(each) for each in given.pop("log_wealth"))
+    return Evidence(**given, log_wealth=wealth)
+
+
 def _judged(row: dict[str, Any]) -> Judged:
-    reasons = tuple(
+    given = Verdict(outcome=row["outcome"], reasons=_reasons(row["reasons"]), note=row["note"])
+    return Judged(number=row["number"], verdict=given, judged_at=row["judged_at"])
+
+
+def _reasons(text: str) -> tuple[Reason, ...]:
+    return tuple(
         Reason(
             rule=each["rule"],
             measured=None if each["measured"] is None else float(each["measured"]),
@@ -487,10 +591,8 @@ def _judged(row: dict[str, Any]) -> Judged:
             kept=each["kept"],
             method=each.get("method", ""),
         )
-        for each in json.loads(row["reasons"])
+        for each in json.loads(text)
     )
-    given = Verdict(outcome=row["outcome"], reasons=reasons, note=row["note"])
-    return Judged(number=row["number"], verdict=given, judged_at=row["judged_at"])
 
 
 def _json(value: Any) -> str:

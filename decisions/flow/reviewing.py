@@ -1,0 +1,109 @@
+"""Candidates that were held, looked at again on days that came later."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from math import inf
+
+from decisions.domain import Domain
+from decisions.evidence import Evidence
+from decisions.flow.learning import load_policy
+from decisions.flow.rows import history
+from decisions.gate import Verdict
+from decisions.judging import Challenger
+from decisions.seeds import stream
+from decisions.store import generations
+from decisions.store.database import Database
+from decisions.store.generations import Held, Review
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looked:
+    """A held candidate on decisions of [since, until), and the evidence of all that it has."""
+
+    challenger: Challenger
+    since: datetime
+    until: datetime
+    evidence: Evidence
+
+    def review(self, verdict: Verdict) -> Review:
+        """What is stored of it, with its verdict."""
+        return Review(since=self.since, until=self.until, evidence=self.evidence, verdict=verdict)
+
+
+def evidence_since(db: Database, domain: Domain, cutoff: datetime) -> datetime:
+    """From when on decisions may testify for the candidates of a cut-off.
+
+    The holdout's beginning, or, where the gate bounds its error over many looks, the end of the
+    decisions on which the champion was chosen, if that is later. Holdouts of neighbouring cut-offs
+    overlap, and a champion looks better than it is on the very rows that made it champion; so no
+    comparison is judged on rows that anyone had looked at before both of its policies were fixed.
+    One who promotes by hand is taken to have seen every decision up to that moment.
+    """
+    until = cutoff - domain.maturity
+    since = until - domain.holdout
+    promotions = db.read("promotion/before", domain=domain.name, time=cutoff)
+    if domain.gate.budget is None or promotions.is_empty():
+        return since
+    chosen, by = promotions["promoted_at"][0], promotions["promoted_by"][0]
+    return max(since, chosen - domain.maturity if by == "gate" else chosen)
+
+
+def challengers(db: Database, domain: Domain, cutoff: datetime) -> dict[int, Looked]:
+    """The best held candidates, each with what has matured since it was last looked at, by number.
+
+    Best is whose bets have won most. Held candidates are those compared with the present champion;
+    they retire with it. Where an evaluation is refused, the candidate's evidence ends.
+    """
+    budget = domain.gate.budget
+    if budget is None or not budget.challengers:
+        return {}
+    champion = generations.champion_at(db, domain.name, cutoff)
+    until = cutoff - domain.maturity
+    ready = [
+        each
+        for each in generations.held(db, domain.name, champion, cutoff)
+        if _seen_until(domain, each) < until
+        and each.evidence.margin == domain.gate.margin
+        and each.evidence.log_e_value > -inf
+    ]
+    best = sorted(ready, key=lambda each: (-each.evidence.log_e_value, each.number))
+    found = {
+        each.number: _reviewed(db, domain, each, champion, cutoff)
+        for each in best[: budget.challengers]
+    }
+    return {number: each for number, each in found.items() if each is not None}
+
+
+def _seen_until(domain: Domain, held: Held) -> datetime:
+    return held.until or held.cutoff - domain.maturity
+
+
+def _reviewed(
+    db: Database, domain: Domain, held: Held, champion: int, cutoff: datetime
+) -> Looked | None:
+    """None where no decision of the time since has a known outcome."""
+    since, until = _seen_until(domain, held), cutoff - domain.maturity
+    rows = history(db, domain, since=since, until=until, as_of=cutoff)
+    if rows["reward"].count() == 0:
+        return None
+    seed = generations.generation(db, domain.name, held.number).seed
+    evaluation = domain.evaluate(
+        load_policy(db, domain, held.number),
+        load_policy(db, domain, champion),
+        rows.lazy(),
+        stream(seed, domain.name, "review", str(held.number), cutoff.isoformat()),
+    )
+    usable = evaluation.evidence is not None and evaluation.refusal is None
+    evidence = (
+        held.evidence.plus(evaluation.evidence)
+        if usable and evaluation.evidence is not None
+        else held.evidence.ended()
+    )
+    return Looked(
+        challenger=Challenger(
+            evaluation=replace(evaluation, evidence=evidence), candidates=held.candidates
+        ),
+        since=since,
+        until=until,
+        evidence=evidence,
+    )
