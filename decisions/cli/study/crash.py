@@ -21,7 +21,7 @@ from decisions import flow
 from decisions.cli.report import Workbench
 from decisions.domain import Domain
 from decisions.errors import StackError
-from decisions.flow import deciding
+from decisions.flow import deciding, living
 from decisions.gate import GateRule
 from decisions.seeds import stream
 from decisions.settings import settings
@@ -157,7 +157,10 @@ def note_steps() -> None:
         return noted
 
     for name, step in _STEP_FUNCTIONS.items():
-        setattr(flow, name, noting(step, getattr(flow, name)))
+        noted = noting(step, getattr(flow, name))
+        for module in (flow, living):  # the second calls steps by their names, too
+            if hasattr(module, name):
+                setattr(module, name, noted)
 
 
 def cutoffs_left(days: int) -> list[str]:
