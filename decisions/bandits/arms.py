@@ -13,11 +13,11 @@ from decisions.bandits.oracles import (
     ConstantOracle,
     Ensemble,
     LightGBMConfig,
-    LightGBMOracle,
     RegressionOracle,
     fit_bootstrap,
     fit_lightgbm,
 )
+from decisions.bandits.pair_trees import PairTrees
 from decisions.bandits.training_set import PairFeatures, TrainingSet, importance_weights
 from decisions.policy import BoolArray, FloatArray
 from decisions.seeds import stream
@@ -201,14 +201,15 @@ class ArmTrainer:
         arm = self.arm
         before = last.oracles[0] if last is not None and arm.continued else None
 
-        def fit(rows: TrainingSet, rng: np.random.Generator) -> LightGBMOracle | ConstantOracle:
-            return fit_lightgbm(
+        def fit(rows: TrainingSet, rng: np.random.Generator) -> PairTrees | ConstantOracle:
+            fitted = fit_lightgbm(
                 rows,
                 rng,
                 features=self.features,
                 config=arm.oracle,
-                predecessor=before if isinstance(before, LightGBMOracle) else None,
+                predecessor=before.oracle if isinstance(before, PairTrees) else None,
             )
+            return fitted if isinstance(fitted, ConstantOracle) else PairTrees(oracle=fitted)
 
         if arm.rule == "bagging":
             return fit_bootstrap(fit, data, rng, models=int(arm.parameter))
