@@ -21,4 +21,4 @@ except sign_in.Refused:
 page = menu.opened(who)
 if who is not None:
     sign_in.sidebar(who)
-page.run()
+menu.run(page)

@@ -4,7 +4,7 @@ import sign_in
 import streamlit as st
 from contents import CONTENTS, Entry
 
-_OPENED = "the menu was opened in this run"
+_FRAMED = "the page was started by the menu"
 
 
 def opened(who: sign_in.Visitor | None) -> st.Page:
@@ -19,7 +19,6 @@ def opened(who: sign_in.Visitor | None) -> st.Page:
     for entry in CONTENTS.values():
         may = who is not None and who.may(entry.name)
         sections[entry.section].append(_page(entry, entry.name, listed=may))
-    st.session_state[_OPENED] = True
     return st.navigation(sections, position="hidden" if who is None else "sidebar")
 
 
@@ -35,12 +34,21 @@ def _page(entry: Entry, address: str, *, listed: bool) -> st.Page:
     )
 
 
+def run(page: st.Page) -> None:
+    """Runs the page for those who may open it, and tells others why they may not."""
+    entry = CONTENTS[page.url_path or next(iter(CONTENTS))]
+    st.title(entry.title)
+    if sign_in.admitted(entry.name):
+        st.session_state[_FRAMED] = True
+        page.run()
+
+
 def require() -> None:
     """Starts again with `app.py` where Streamlit ran the file of a page by itself.
 
     It does so for a folder called `pages` until a script has opened a menu: the first visitor of
-    a new server may come without passing `app.py`.
+    a new server may come without passing `app.py`, and so without being asked who they are.
     """
-    if not st.session_state.pop(_OPENED, None):
+    if not st.session_state.pop(_FRAMED, None):
         opened(None)
         st.rerun()

@@ -47,6 +47,8 @@ def read_roles(file: Path | None) -> dict[str, list[str]]:
     for role, persons in given.items():
         if not isinstance(persons, list) or not all(isinstance(each, str) for each in persons):
             raise StackError(f"{role} in the file of roles {file} must be a list of texts")
+        if "" in persons:
+            raise StackError(f"{role} in the file of roles {file} holds an empty text")
     return given
 
 

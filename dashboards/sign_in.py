@@ -89,17 +89,19 @@ def _require_own_machine() -> None:
     )
 
 
-def admitted(name: str) -> Visitor | None:
-    """Who looks at the page `name`; None when they may not, and then the page says so."""
+def admitted(name: str) -> bool:
+    """Whether the page `name` opens for who looks now; where it does not, this says so."""
     try:
         who = visitor()
     except Refused as refusal:
         st.error(str(refusal), icon=":material/lock:")
-        return None
+        if st.user.to_dict().get("is_logged_in"):
+            st.button("Sign out", icon=":material/logout:", on_click=st.logout)
+        return False
     if who is None:
         st.markdown("Sign in to see this dashboard.")
         st.button("Sign in", icon=":material/login:", type="primary", on_click=st.login)
-        return None
+        return False
     if not who.may(name):
         st.error(
             f"You are {_with_article(who.role)}, and the page “{CONTENTS[name].title}” needs"
@@ -107,8 +109,8 @@ def admitted(name: str) -> Visitor | None:
             f" role. {GUIDE}",
             icon=":material/lock:",
         )
-        return None
-    return who
+        return False
+    return True
 
 
 def _with_article(role: str) -> str:

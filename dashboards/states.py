@@ -1,10 +1,9 @@
-"""What every page has in common: who may open it, what it says when it cannot show anything."""
+"""What every page has in common: above all, what it says when it cannot show anything."""
 
 import logging
 from collections.abc import Callable
 
 import menu
-import sign_in
 import streamlit as st
 from contents import CONTENTS
 
@@ -14,15 +13,11 @@ log = logging.getLogger("decisions.dashboards")
 
 
 def shown(name: str, page: Callable[[], None]) -> None:
-    """Draws the page `name` with its title and question: the last line of each file of `pages`.
+    """Draws the page `name` below its title: the last line of each file of `pages`.
 
-    Who may not open it is told so. What goes wrong is a sentence with the way out, never a
-    traceback; those go to the log.
+    What goes wrong is a sentence with the way out, never a traceback; those go to the log.
     """
     menu.require()
-    st.title(CONTENTS[name].title)
-    if sign_in.admitted(name) is None:
-        return
     st.caption(CONTENTS[name].question)
     guarded(page)
 

@@ -1,5 +1,10 @@
 """Is what is stored what was sealed, and who changed what?"""
 
-import streamlit as st
+from states import empty, shown
 
-st.title("Audit")
+
+def page() -> None:
+    empty("Nothing has been sealed yet.")
+
+
+shown("audit", page)

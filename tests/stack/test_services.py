@@ -1,6 +1,8 @@
 import stat
 from pathlib import Path
 
+import pytest
+
 from decisions.stack import services
 
 PORTS = {"mlflow": 15000, "airflow": 18080, "dashboard": 18501}
@@ -34,3 +36,17 @@ def test_a_secret_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
     assert services.secret(file) == first
     assert len(first) == 64
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_the_dashboard_is_told_where_sign_in_is_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def command() -> tuple[str, ...]:
+        return services.services(tmp_path, PORTS)[-1].command
+
+    monkeypatch.delenv("DECISIONS_SIGN_IN_FILE", raising=False)
+    assert "--secrets.files" not in command()
+
+    monkeypatch.setenv("DECISIONS_SIGN_IN_FILE", str(tmp_path / "sign-in.toml"))
+
+    assert command()[-2:] == ("--secrets.files", str(tmp_path / "sign-in.toml"))

@@ -1,0 +1,131 @@
+"""What stored facts are taken to mean: worked by hand."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+TODAY = datetime(2026, 3, 2, 2, tzinfo=UTC)
+DAY = timedelta(days=1)
+FACTS: dict[str, Any] = {
+    "champion": 7,
+    "cutoff": TODAY,
+    "previous_cutoff": TODAY - DAY,
+    "candidates": 2,
+    "judged": 2,
+}
+
+
+@pytest.fixture
+def glance(modules: Callable[[str], ModuleType]) -> ModuleType:
+    return modules("glance")
+
+
+@pytest.fixture
+def unit(modules: Callable[[str], ModuleType]) -> Any:
+    return modules("units").unit_of("payments")
+
+
+def _cycle(day: int, gain: float | None, half: float | None = 0.01) -> dict[str, Any]:
+    lower, upper = (None, None) if gain is None or half is None else (gain - half, gain + half)
+    return {"cutoff": TODAY + DAY * day, "gain": gain, "lower": lower, "upper": upper}
+
+
+@pytest.mark.parametrize(
+    ("cycles", "state", "says"),
+    [
+        (
+            [_cycle(0, 0.02)],
+            "good",
+            "+2.00 percentage points against the control [+1.00 to +3.00]",
+        ),
+        ([_cycle(0, -0.02)], "bad", "-2.00 percentage points"),
+        ([_cycle(0, 0.005)], "unknown", "zero is inside"),
+        ([_cycle(0, 0.02, None)], "unknown", "without an interval"),
+        ([_cycle(0, 0.02), _cycle(1, None)], "good", "2 March; not measured in the cycle since"),
+        ([_cycle(0, None)], "unknown", "No cycle has been measured against a control slice"),
+        ([], "unknown", "No cycle has been measured against a control slice"),
+    ],
+)
+def test_better_reads_the_newest_interval(
+    glance: ModuleType, unit: Any, cycles: list[dict[str, Any]], state: str, says: str
+) -> None:
+    answer = glance.better(FACTS, cycles, unit)
+
+    assert answer.state == state
+    assert says in answer.sentence
+
+
+def test_a_baseline_is_not_said_to_be_better(glance: ModuleType, unit: Any) -> None:
+    answer = glance.better(FACTS | {"champion": 0}, [], unit)
+
+    assert answer.sentence == "The baseline still decides."
+
+
+@pytest.mark.parametrize(
+    ("age", "previous", "late"),
+    [
+        (timedelta(hours=30), DAY, False),
+        (timedelta(hours=37), DAY, True),
+        (timedelta(hours=37), None, True),
+        (timedelta(hours=37), 2 * DAY, False),
+        (timedelta(hours=2), timedelta(hours=1), True),
+    ],
+)
+def test_a_cycle_is_late_after_one_and_a_half_of_the_usual_time(
+    glance: ModuleType, age: timedelta, previous: timedelta | None, *, late: bool
+) -> None:
+    facts = FACTS | {"previous_cutoff": TODAY - previous if previous else None}
+
+    assert (glance.late(facts, now=TODAY + age) is not None) == late
+
+
+def test_harm_comes_before_what_is_merely_late(glance: ModuleType, unit: Any) -> None:
+    harmful = glance.better(FACTS, [_cycle(0, -0.02)], unit)
+
+    answer = glance.safe(FACTS, harmful, [], overdue=2 * DAY)
+
+    assert (answer.state, answer.word) == ("bad", "Harmful")
+
+
+def test_every_trouble_is_named(glance: ModuleType, unit: Any) -> None:
+    fine = glance.better(FACTS, [_cycle(0, 0.02)], unit)
+    aside = [{"kind": "quarantine", "times": 3}, {"kind": "promotion", "times": 1}]
+
+    answer = glance.safe(FACTS | {"judged": 1}, fine, aside, overdue=3 * DAY)
+
+    assert answer.state == "attention"
+    assert answer.sentence == (
+        "The newest cycle is 3 days old: the next one is late. 1 of 2 new candidates are not"
+        " judged. 3 rows broke a rule and were set aside."
+    )
+    assert glance.safe(FACTS, fine, [], overdue=None).state == "good"
+
+
+def test_the_most_serious_verdict_speaks_for_the_domain(glance: ModuleType) -> None:
+    series = [
+        {"series": name, "verdict": verdict, "cycles": 9}
+        for name, verdict in (("a", "stable"), ("b", "suspect"), ("deployed", "suspect"))
+    ]
+
+    answer = glance.oscillating(series)
+
+    assert (answer.state, answer.word) == ("attention", "Suspect")
+    assert [row["series"] for row in glance.in_order(series)] == ["deployed", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("span", "words"),
+    [
+        (timedelta(minutes=59), "less than an hour"),
+        (timedelta(hours=1), "1 hour"),
+        (timedelta(hours=47), "47 hours"),
+        (timedelta(hours=49), "2 days"),
+    ],
+)
+def test_ages_are_told_to_the_largest_unit(
+    glance: ModuleType, span: timedelta, words: str
+) -> None:
+    assert glance.age(span) == words

@@ -1,0 +1,86 @@
+"""The overview in its empty, usual and failed states."""
+
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from decisions.store.database import Database
+
+
+def _answers(page: AppTest) -> str:
+    return "\n".join(each.value for each in page.markdown)
+
+
+def test_an_empty_store_says_what_to_run(
+    dashboard: AppTest, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DECISIONS_DATABASE_URL", database.url)
+
+    dashboard.run()
+
+    assert not dashboard.exception
+    assert not dashboard.error
+    assert "Nothing has been decided yet. Run `make run`" in dashboard.info[0].value
+
+
+def test_every_domain_is_answered_for_the_urgent_one_first(
+    dashboard: AppTest, ledger: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DECISIONS_DATABASE_URL", ledger.url)
+
+    dashboard.run()
+
+    assert not dashboard.exception
+    assert not dashboard.error
+    told = _answers(dashboard)
+    assert "2 of 6 domains need a look" in told
+    titles = [line for line in told.splitlines() if line.startswith("#### ")]
+    assert titles[0] == "#### Payments: authorisation by composed interventions"
+    assert len(titles) == 6
+    assert ":red-badge[:material/error: Oscillating]" in told
+    assert "+1.74 percentage points against the control [+1.44 to +2.03], 23 January" in told
+    assert "not measured in the 2 cycles since" in told
+    assert "2 rows broke a rule and were set aside" in told
+    assert "Keep the rows of at least four cycles" in told
+    assert "No generation yet: `decisions run` begins it." in told
+    changed = dashboard.text[0].value
+    assert changed.startswith("• ann.lee@example.com made 32 (squarecb) champion")
+    assert "1 decision row set aside: propensity is not above 0 and finite" in changed
+    champion = next(each.value for each in dashboard.caption if "Champion 32" in each.value)
+    assert "decisions until 26 Jan 2026" in champion
+    assert "newest cycle 25 Jan 2026" in champion
+
+
+def test_a_card_leads_to_the_series_that_oscillates(
+    dashboard: AppTest, ledger: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DECISIONS_DATABASE_URL", ledger.url)
+
+    dashboard.run()
+
+    links: list[Any] = [*dashboard.get("page_link")]
+    link = next(each.proto for each in links if each.label == "Oscillation of payments")
+    assert link.page == "oscillation"
+    assert link.query_string == "domain=payments&series=squarecb"
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        (None, "DECISIONS_DATABASE_URL"),
+        ("postgresql://postgres@127.0.0.1:1/none", "cannot be reached"),
+    ],
+)
+def test_a_missing_database_is_a_sentence_with_the_way_out(
+    dashboard: AppTest, monkeypatch: pytest.MonkeyPatch, url: str | None, says: str
+) -> None:
+    if url:
+        monkeypatch.setenv("DECISIONS_DATABASE_URL", url)
+
+    dashboard.run()
+
+    assert not dashboard.exception
+    assert says in dashboard.error[0].value
+    assert "decisions up" in dashboard.markdown[0].value
+    assert dashboard.button[0].label == "Try again"
