@@ -35,6 +35,14 @@ def payments_generations(
 
 
 @app.command()
+def oscillation(as_json: AsJson = False, fresh: Fresh = False, publish: Publish = False) -> None:
+    """False alarms and power of the verdict; the reference's arms; the true null."""
+    from decisions.cli.study.oscillation import run
+
+    conduct("studies", "oscillation", run, as_json=as_json, fresh=fresh, publish=publish)
+
+
+@app.command()
 def crash(
     kills: Annotated[int, typer.Option(min=1, help="How many times to kill.")] = 50,
     as_json: AsJson = False,

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from decisions.cli.report import Workbench
+from decisions.diagnostics.evidence import lag_one_test
 from decisions.domains.payments.experiment import UNIFORM, Arm, Days, records, square_cb
 from decisions.domains.payments.simulator import Environment
 from decisions.policy import FloatArray
@@ -24,7 +25,6 @@ SEEDS = (10, 11, 12, 13)
 MORE_SEEDS = (14, 15, 16, 17)  # for the ablation alone, added after seeing the first result
 GENERATIONS = 12
 ROWS = 10_000
-PERMUTATIONS = 2_000
 _LADDER = ("uniform", "squarecb-30", "squarecb-100", "squarecb-300")
 _REWEIGHTED = Arm(name="squarecb-1000, reweighted", parameter=1000.0, negative_weight=None)
 _THINNED = Arm(name="uniform, thinned", rule="uniform", thin=0.26)
@@ -144,27 +144,6 @@ def _damage(bench: Workbench, results: dict[str, list[Records]]) -> None:
     )
 
 
-def lag_one(values: FloatArray) -> FloatArray:
-    """Lag-1 autocorrelation of each linearly detrended row of `values` (m, g), (m,)."""
-    time: FloatArray = np.arange(values.shape[1], dtype=np.float64)
-    time -= time.mean()
-    centred = values - values.mean(axis=1, keepdims=True)
-    residual: FloatArray = centred - ((centred @ time) / (time @ time))[:, None] * time
-    return (residual[:, 1:] * residual[:, :-1]).sum(axis=1) / (residual**2).sum(axis=1)
-
-
-def permutation_p(series: FloatArray, rng: np.random.Generator) -> tuple[float, float]:
-    """Mean r1 over the seeds' series (seeds, g), and its one-sided low permutation p.
-
-    Levels are permuted within a seed: white noise in the levels is the null, whose r1 is not 0.
-    """
-    seen = float(lag_one(series).mean())
-    permuted = np.array(
-        [lag_one(rng.permuted(series, axis=1)).mean() for _ in range(PERMUTATIONS)]
-    )
-    return seen, float((1 + (permuted <= seen).sum()) / (PERMUTATIONS + 1))
-
-
 def _class_balance(bench: Workbench, results: dict[str, list[Records]], seeds: str) -> None:
     """A10: is it the class balance, or the lost support, that makes generations swing?"""
     figures: dict[str, tuple[float, float]] = {}
@@ -177,7 +156,7 @@ def _class_balance(bench: Workbench, results: dict[str, list[Records]], seeds: s
         series = np.array(
             [[r[value] - r["value_control"] for r in run[1:]] for run in results[name]]
         )
-        figures[name] = permutation_p(series, stream(0, "payments-generations", name))
+        figures[name] = lag_one_test(series, stream(0, "payments-generations", name))
         r1, p = figures[name]
         bench.check(
             f"A10, {seeds}: lag-1 autocorrelation, {name}", r1, f"reported (p = {p:.4f})", ok=None
