@@ -70,11 +70,18 @@ def _conclude(found: audit.Audit) -> None:
         _alarm("BROKEN", f" at {found.broken}")
         raise typer.Exit(1)
     head = found.head
-    _say(f"intact: {head.number} seals over {found.rows} rows; head {head.digest.hex()}")
+    seals = head.number - found.scope.after
+    part = "" if found.scope.whole else f" ({found.scope}; the rest was not checked)"
+    _say(f"intact: {seals} seals over {found.rows} rows; head {head.digest.hex()}{part}")
 
 
 @app.command()
-def verify(anchor: Anchor = None) -> None:
+def verify(
+    anchor: Anchor = None,
+    newest: Annotated[
+        int | None, typer.Option(min=1, help="Check so many seals, the newest, and no others.")
+    ] = None,
+) -> None:
     """Recompute every seal from the stored rows and name the first broken place.
 
     Exit status: 0 intact, 1 broken (the seal and the row are named), 2 it could not be checked.
@@ -83,19 +90,39 @@ def verify(anchor: Anchor = None) -> None:
     one that was anchored elsewhere (--anchor), and everything below that head is proven.
     """
     with _named_failures(), _shown("checking") as progress:
-        found = audit.verify(_database(), anchor=anchor, progress=progress)
+        db = _database()
+        scope = audit.ALL if newest is None else audit.newest(db, newest)
+        found = audit.verify(db, anchor=anchor, scope=scope, progress=progress)
     _conclude(found)
 
 
 @app.command()
-def export(folder: Annotated[Path, typer.Argument(help="A new or empty folder.")]) -> None:
-    """Write all sealed rows, policies and the chain to FOLDER, as Parquet and JSON.
+def export(
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    domain: Annotated[str | None, typer.Option(help="The rows of this domain alone.")] = None,
+    since: Annotated[
+        datetime | None, typer.Option(help="What was sealed from then on (UTC).")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(help="What was sealed before then (UTC).")
+    ] = None,
+) -> None:
+    """Write sealed rows, their policies and the chain to FOLDER, as Parquet and JSON.
 
+    All of it, or the shortest part of the chain that holds a domain's seals of a span.
     `decisions audit verify-export FOLDER` checks it anywhere, without a database.
     """
     with _named_failures(), _shown("exporting") as progress:
-        head = audit.export(_database(), folder, progress=progress)
-    _say(f"{head.number} seals exported to {folder}")
+        db = _database()
+        scope = audit.ALL
+        if (domain, since, until) != (None, None, None):
+            scope = audit.section(db, domain=domain, since=_utc(since), until=_utc(until))
+        head = audit.export(db, folder, scope=scope, progress=progress)
+    _say(f"{head.number - scope.after} seals exported to {folder}")
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    return None if time is None else time.replace(tzinfo=UTC)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,46 @@ from decisions.store.seals import GENESIS, Head, Seal, chain_head
 
 _SEALS_A_READ = 500
 _ROWS_A_FILE = 200_000
+_LEAST, _GREATEST = -(2**63), 2**63 - 1  # a row may claim any seal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """Which part of the chain: all of it, unless something is given.
+
+    Links are those of the seals after number `after`, up to `last`. Rows, and policies, are those
+    of the seals among them that are of `domain` and were sealed in [since, until).
+    """
+
+    after: int = 0
+    last: int | None = None
+    domain: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def holds(self, seal: Seal) -> bool:
+        """Whether the rows of a seal, one of those after `after` up to `last`, belong to it."""
+        return (
+            self.domain in (None, seal.domain)
+            and (self.since is None or seal.sealed_at >= self.since)
+            and (self.until is None or seal.sealed_at < self.until)
+        )
+
+    @property
+    def whole(self) -> bool:
+        """Whether it begins at the beginning and leaves out no rows."""
+        return self.after == 0 and (self.domain, self.since, self.until) == (None, None, None)
+
+    def __str__(self) -> str:
+        last = "the newest" if self.last is None else str(self.last)
+        words = [f"seals {self.after + 1} to {last}"]
+        words += [] if self.domain is None else [f"rows of {self.domain} alone"]
+        words += [] if self.since is None else [f"sealed from {self.since.isoformat()}"]
+        words += [] if self.until is None else [f"sealed before {self.until.isoformat()}"]
+        return ", ".join(words)
+
+
+ALL = Scope()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +82,12 @@ class Broken:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What was checked: the head of the chain, the number of rows, the first broken place."""
+    """What was checked: the last link, the number of rows, the first broken place."""
 
     head: Head
     rows: int
     broken: Broken | None
+    scope: Scope = field(default=ALL, compare=False)
 
 
 Batches = Callable[[Kind], Iterator[pl.DataFrame]]
@@ -57,36 +98,74 @@ def _quiet(seal: Seal) -> None:
     """Shows nothing."""
 
 
-def verify(db: Database, *, anchor: Path | None = None, progress: Progress = _quiet) -> Audit:
+def verify(
+    db: Database,
+    *,
+    anchor: Path | None = None,
+    scope: Scope = ALL,
+    progress: Progress = _quiet,
+) -> Audit:
     """Recomputes every seal from the stored rows, in memory bounded by the largest batch.
 
-    Tallies carry no seal: each is compared with the sealed decisions that it counts.
+    Tallies carry no seal: each is compared with the sealed decisions that it counts. They and the
+    policies' bytes are checked with the whole chain only.
 
     With `anchor`, the chain must also contain the head that the file names: without one, nobody
     can tell whether its newest seals were cut off, or the whole chain was made anew.
 
     Raises:
         StoreError: the database cannot be reached.
-        DataError: the anchor file cannot be read.
+        DataError: the anchor file cannot be read, or names a seal outside of `scope`.
     """
     with db.reading() as connection:
         found = _audit(
-            _chain(connection),
-            lambda kind: _sealed_rows(connection, kind),
-            _anchored(anchor),
+            _chain(connection, scope),
+            lambda kind: _sealed_rows(connection, kind, scope),
+            _anchored(anchor, scope),
             progress,
+            scope=scope,
+            start=_link(connection, scope.after),
         )
-        if found.broken is None:
-            found = replace(found, broken=_wrong_tally(connection))
+        if found.broken is not None or scope != ALL:
+            return found
+        found = replace(found, broken=_wrong_tally(connection))
         if found.broken is not None:
             return found
         return _with_artifacts(found, _stored_artifacts(connection))
 
 
+def newest(db: Database, count: int) -> Scope:
+    """The newest `count` seals, or all of them where there are fewer."""
+    with db.reading() as connection:
+        return Scope(after=max(0, chain_head(connection).number - count))
+
+
+def section(
+    db: Database,
+    *,
+    domain: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Scope:
+    """The shortest part of the chain with the seals of a domain that were made in [since, until).
+
+    Raises:
+        DataError: there is no such seal.
+    """
+    ends = db.read("seal/section", domain=domain, since=since, until=until)
+    first, last = ends.row(0)
+    if first is None:
+        raise DataError(
+            f"nothing of {domain or 'any domain'} was sealed from {since or 'the beginning'} to"
+            f" {until or 'now'}: choose another span"
+        )
+    return Scope(after=first - 1, last=last, domain=domain, since=since, until=until)
+
+
 def verify_export(
     folder: Path, *, anchor: Path | None = None, progress: Progress = _quiet
 ) -> Audit:
-    """`verify` over the files of an export; no database is needed.
+    """`verify` over the files of an export, as far as that goes; no database is needed.
 
     Raises:
         DataError: a file of the export, or the anchor, is missing or cannot be read.
@@ -96,11 +175,14 @@ def verify_export(
         raise DataError(
             f"{folder} is no export: {seals.name} is missing (`decisions audit export`)"
         )
+    scope, start = _exported_scope(folder)
     found = _audit(
         _read_seals(seals),
         lambda kind: _exported_rows(folder, kind),
-        _anchored(anchor),
+        _anchored(anchor, scope),
         progress,
+        scope=scope,
+        start=start,
     )
     if found.broken is not None:
         return found
@@ -144,11 +226,12 @@ def check_anchor(db: Database, file: Path) -> bool:
     return row is not None and bytes(row.digest) == wanted.digest
 
 
-def export(db: Database, folder: Path, *, progress: Progress = _quiet) -> Head:
-    """Writes all that is sealed into an empty `folder`, for `verify_export`; the chain's head.
+def export(db: Database, folder: Path, *, scope: Scope = ALL, progress: Progress = _quiet) -> Head:
+    """Writes what is sealed into an empty `folder`, for `verify_export`; the last link written.
 
     `seals.jsonl` holds the chain; a folder a kind holds its rows as Parquet, whole seals a file;
-    `artifact` holds the policies, each named by its digest.
+    `artifact` holds the policies, each named by its digest; `scope.json` says which part it is,
+    and what the link before it was.
 
     Raises:
         DataError: the folder is not empty.
@@ -157,25 +240,76 @@ def export(db: Database, folder: Path, *, progress: Progress = _quiet) -> Head:
     if any(folder.iterdir()):
         raise DataError(f"{folder} is not empty: export into a new folder")
     with db.reading() as connection:
-        head = chain_head(connection)
-        for kind in KINDS.values():
-            _export_rows(connection, kind, folder / kind.name)
-        (folder / "artifact").mkdir()
-        for name, content in _stored_artifacts(connection):
-            (folder / "artifact" / name).write_bytes(content)
+        head = start = _link(connection, scope.after)
+        held: set[int] = set()
         with (folder / "seals.jsonl").open("w", encoding="utf-8") as out:
-            for seal, stored in _chain(connection):
+            for seal, stored in _chain(connection, scope):
                 out.write(json.dumps(_seal_json(seal, stored)) + "\n")
+                held |= {seal.number} if scope.holds(seal) else set()
+                head = Head(seal.number, stored)
                 progress(seal)
+        for kind in KINDS.values():
+            batches = _sealed_rows(connection, kind, scope)
+            _export_rows(batches, folder / kind.name, held)
+        (folder / "artifact").mkdir()
+        for name in _artifact_names(folder):
+            content = execute(connection, "artifact/content", digest=name).one().content
+            (folder / "artifact" / name).write_bytes(b"" if content is None else bytes(content))
+    _write_scope(folder, replace(scope, last=head.number), start)
     return head
 
 
+def _write_scope(folder: Path, scope: Scope, start: Head) -> None:
+    value = {
+        **vars(scope),
+        "since": None if scope.since is None else scope.since.isoformat(),
+        "until": None if scope.until is None else scope.until.isoformat(),
+        "previous": start.digest.hex(),
+    }
+    (folder / "scope.json").write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def _exported_scope(folder: Path) -> tuple[Scope, Head]:
+    """Which part an export says it holds, and the link before it; all of it where it is silent."""
+    file = folder / "scope.json"
+    if not file.exists():
+        return ALL, Head(0, GENESIS)
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+        previous = bytes.fromhex(value.pop("previous"))
+        times = {
+            name: None if value[name] is None else datetime.fromisoformat(value[name])
+            for name in ("since", "until")
+        }
+        scope = Scope(**(value | times))
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{file} does not say what was exported: {error}") from error
+    return scope, Head(scope.after, previous if scope.after else GENESIS)
+
+
+def _link(connection: Connection, number: int) -> Head:
+    """The stored link of that number, from which a part of the chain goes on."""
+    if number == 0:
+        return Head(0, GENESIS)
+    row = execute(connection, "seal/digest", number=number).one_or_none()
+    if row is None:
+        raise DataError(f"there is no seal {number} to begin after")
+    return Head(number, bytes(row.digest))
+
+
 def _audit(
-    chain: Iterable[tuple[Seal, bytes]], rows: Batches, anchor: Head | None, progress: Progress
+    chain: Iterable[tuple[Seal, bytes]],
+    rows: Batches,
+    anchor: Head | None,
+    progress: Progress,
+    *,
+    scope: Scope,
+    start: Head,
 ) -> Audit:
-    """Checks the links, then the rows of every kind, and names the first broken seal."""
-    head = Head(0, GENESIS)
+    """Checks the links from `start` on, then every kind's rows; names the first broken seal."""
+    head = start
     sealed: dict[str, list[Seal]] = {name: [] for name in KINDS}
+    passed: set[int] = set()
     broken: list[Broken] = []
     for seal, stored in chain:
         problem = _link_problem(seal, stored, head, anchor)
@@ -192,28 +326,34 @@ def _audit(
                 )
             )
             break
-        sealed[seal.kind].append(seal)
+        if scope.holds(seal):
+            sealed[seal.kind].append(seal)
+        else:
+            passed.add(seal.number)
         head = Head(seal.number, seal.digest)
-    if anchor is not None and not broken and head.number < anchor.number:
+    wanted = max(scope.last or 0, 0 if anchor is None else anchor.number)
+    if not broken and head.number < wanted:
+        named = "the anchor" if anchor is not None and anchor.number == wanted else "the scope"
         broken.append(
             Broken(
                 seal=head.number + 1,
                 kind="seal",
                 batch="",
                 row=None,
-                problem=f"the chain ends at {head.number}; the anchor names {anchor.number}",
+                problem=f"the chain ends at {head.number}; {named} names {wanted}",
             )
         )
     last = broken[0].seal if broken else None
     count = 0
     for kind in KINDS.values():
-        checker = _Rows(kind, iter(sealed[kind.name]), rows(kind), progress)
+        batches = (each for each in rows(kind) if each["seal"][0] not in passed)
+        checker = _Rows(kind, iter(sealed[kind.name]), batches, progress)
         found = checker.first_broken(beyond=last)
         count += checker.rows
         if found is not None:
             broken.append(found)
     first = min(broken, key=lambda each: each.seal) if broken else None
-    return Audit(head=head, rows=count, broken=first)
+    return Audit(head=head, rows=count, broken=first, scope=scope)
 
 
 def _link_problem(seal: Seal, stored: bytes, head: Head, anchor: Head | None) -> str | None:
@@ -307,12 +447,14 @@ class _Rows:
         return f"{rows['domain'][row]} {key}"
 
 
-def _chain(connection: Connection) -> Generator[tuple[Seal, bytes]]:
+def _chain(connection: Connection, scope: Scope) -> Generator[tuple[Seal, bytes]]:
     """The seals in order, each with the digest stored for it."""
-    after = 0
+    after = scope.after
     while True:
         found = execute(connection, "seal/all", after=after, count=_SEALS_A_READ).mappings().all()
         for row in found:
+            if scope.last is not None and row["number"] > scope.last:
+                return
             values = {str(name): _plain(value) for name, value in row.items()}
             stored = bytes(values.pop("digest"))
             yield Seal(**values), stored
@@ -325,11 +467,15 @@ def _plain(value: Any) -> Any:
     return value.tobytes() if isinstance(value, memoryview) else value
 
 
-def _sealed_rows(connection: Connection, kind: Kind) -> Generator[pl.DataFrame]:
+def _sealed_rows(connection: Connection, kind: Kind, scope: Scope) -> Generator[pl.DataFrame]:
     """The rows of each seal, with its number, in the order of the numbers."""
-    statement = sql.SQL("select {columns} from {table} order by seal, {key}").format(
+    statement = sql.SQL(
+        "select {columns} from {table} where seal between {first} and {last} order by seal, {key}"
+    ).format(
         columns=sql.SQL(", ").join(map(sql.Identifier, [*kind.columns, "seal"])),
         table=sql.Identifier(kind.name),
+        first=sql.Literal(scope.after + 1 if scope.after else _LEAST),
+        last=sql.Literal(_GREATEST if scope.last is None else scope.last),
         key=sql.SQL(", ").join(map(sql.Identifier, kind.key)),
     )
     driver = raw(connection)
@@ -349,7 +495,8 @@ def _by_seal(blocks: Iterable[pl.DataFrame]) -> Generator[pl.DataFrame]:
         yield pl.concat(rest)
 
 
-def _export_rows(connection: Connection, kind: Kind, folder: Path) -> None:
+def _export_rows(batches: Iterable[pl.DataFrame], folder: Path, numbers: set[int]) -> None:
+    """Writes the rows of the seals of these numbers."""
     folder.mkdir()
     held: list[pl.DataFrame] = []
 
@@ -359,7 +506,9 @@ def _export_rows(connection: Connection, kind: Kind, folder: Path) -> None:
             whole.write_parquet(folder / f"{whole['seal'][0]:012d}.parquet")
             held.clear()
 
-    for batch in _sealed_rows(connection, kind):
+    for batch in batches:
+        if batch["seal"][0] not in numbers:
+            continue
         held.append(batch)
         if sum(map(len, held)) >= _ROWS_A_FILE:
             flush()
@@ -431,14 +580,19 @@ def _stored_artifacts(connection: Connection) -> Generator[tuple[str, bytes]]:
 
 
 def _exported_artifacts(folder: Path) -> Generator[tuple[str, bytes]]:
-    names = [
-        name
-        for path in sorted((folder / "training").glob("*.parquet"))
-        for name in pl.read_parquet(path)["digest"]
-    ]
-    for name in sorted(set(names)):
+    for name in _artifact_names(folder):
         path = folder / "artifact" / name
         yield name, path.read_bytes() if path.exists() else b""
+
+
+def _artifact_names(folder: Path) -> list[str]:
+    """The digests of the policies that the exported rows name."""
+    names = [
+        name
+        for path in (folder / "training").glob("*.parquet")
+        for name in pl.read_parquet(path)["digest"]
+    ]
+    return sorted(set(names))
 
 
 def _with_artifacts(found: Audit, artifacts: Iterable[tuple[str, bytes]]) -> Audit:
@@ -452,22 +606,28 @@ def _with_artifacts(found: Audit, artifacts: Iterable[tuple[str, bytes]]) -> Aud
                 row=name,
                 problem="the policy is missing or its bytes differ from its digest",
             )
-            return Audit(head=found.head, rows=found.rows, broken=broken)
+            return replace(found, broken=broken)
     return found
 
 
-def _anchored(file: Path | None) -> Head | None:
+def _anchored(file: Path | None, scope: Scope = ALL) -> Head | None:
     """The head that an anchor file names.
 
     Raises:
-        DataError: the file cannot be read as an anchor.
+        DataError: the file cannot be read as an anchor, or names a link outside of `scope`.
     """
     if file is None:
         return None
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-        return Head(int(value["seal"]), bytes.fromhex(value["digest"]))
+        head = Head(int(value["seal"]), bytes.fromhex(value["digest"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{file} is no anchor (`decisions audit anchor` writes one): {error}"
         ) from error
+    beyond = not scope.whole and scope.last is not None and head.number > scope.last
+    if head.number <= scope.after or beyond:
+        raise DataError(
+            f"{file} names seal {head.number}, outside of {scope}: check the whole chain with it"
+        )
+    return head

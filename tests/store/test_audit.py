@@ -2,7 +2,7 @@
 """Whatever a superuser changes below the head is found and named."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 
@@ -274,3 +274,61 @@ def test_a_tally_that_miscounts_is_found(log: Database) -> None:
     assert broken is not None
     assert (broken.kind, broken.row) == ("tally", "generation 0, arm explore")
     assert "says 5 decisions where 6 are stored" in broken.problem
+
+
+def test_the_newest_seals_are_checked_alone(log: Database) -> None:
+    head = audit.verify(log).head.number
+    tamper(log, "update unit set reference = reference || 'x' where seal = (select min(seal) from unit)")
+
+    assert audit.verify(log).broken is not None
+    found = audit.verify(log, scope=audit.newest(log, 2))
+    assert found.broken is None
+    assert (found.head.number, found.scope.after) == (head, head - 2)
+    assert audit.newest(log, head + 5) == audit.ALL
+    broken = audit.verify(log, scope=audit.newest(log, head)).broken
+    assert broken is not None
+    assert broken.kind == "unit"
+
+
+def test_a_row_that_claims_a_newest_seal_of_another_kind_is_found(log: Database) -> None:
+    tamper(
+        log,
+        "update unit set seal = (select max(number) from seal) where seal = (select min(seal) from unit)",
+    )
+
+    assert audit.verify(log, scope=audit.newest(log, 1)).broken is not None
+
+
+def test_a_domain_and_a_span_are_exported_and_checked_alone(log: Database, tmp_path: Path) -> None:
+    whole = audit.verify(log)
+    begun(log, "elsewhere")
+
+    scope = audit.section(log, domain="elsewhere")
+    head = audit.export(log, tmp_path / "part", scope=scope)
+    found = audit.verify_export(tmp_path / "part")
+
+    assert found.broken is None
+    assert (found.rows, found.scope.after) == (2, whole.head.number)
+    assert head == found.head == audit.verify(log).head
+    anchor = tmp_path / "anchor.json"
+    audit.write_anchor(log, anchor, now=NOW)
+    assert audit.verify_export(tmp_path / "part", anchor=anchor).broken is None
+    rows = next((tmp_path / "part" / "promotion").glob("*.parquet"))
+    pl.read_parquet(rows).with_columns(promoted_by=pl.lit("someone")).write_parquet(rows)
+    broken = audit.verify_export(tmp_path / "part").broken
+    assert broken is not None
+    assert "edited" in broken.problem
+
+
+def test_a_span_in_which_nothing_was_sealed_is_said(log: Database) -> None:
+    with pytest.raises(DataError, match="nothing of payments was sealed"):
+        audit.section(log, domain="payments", until=datetime(1999, 1, 1, tzinfo=UTC))
+
+
+def test_an_anchor_outside_of_the_checked_part_is_said(log: Database, tmp_path: Path) -> None:
+    anchor = tmp_path / "anchor.json"
+    audit.write_anchor(log, anchor, now=NOW)
+    begun(log, "elsewhere")
+
+    with pytest.raises(DataError, match="check the whole chain"):
+        audit.verify(log, anchor=anchor, scope=audit.newest(log, 1))
