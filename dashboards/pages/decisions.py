@@ -1,5 +1,183 @@
-"""What was decided about one unit, why, and can it be decided again?"""
+"""What was decided about one unit, why, and would it be decided again?"""
 
+import actions
+import choice
+import opened
+import polars as pl
+import queries
+import replaying
+import search
+import states
 import streamlit as st
+from units import unit_of
 
-st.title("Decisions")
+
+def page() -> None:
+    sealed = queries.read("seal/summary").filter(pl.col("kind").is_in(["unit", "decision"]))
+    if sealed.is_empty():
+        states.empty(
+            "No decision has been taken yet. Run `make run` (or `decisions run`): the first appear"
+            " a minute after it starts."
+        )
+        return
+    domain = choice.domain(sealed["domain"].unique(maintain_order=True).to_list())
+    chosen = st.query_params.get("decision", "")
+    if chosen:
+        one(domain, chosen)
+    else:
+        many(domain)
+
+
+def one(domain: str, chosen: str) -> None:
+    """The decision of the address (`?decision=...`)."""
+    st.button("Back to the search", icon=":material/arrow_back:", on_click=_close)
+    number = int(chosen) if chosen.isdecimal() and int(chosen) <= search.LARGEST_ID else -1
+    found = queries.read("decision/opened", domain=domain, decision_id=number)
+    if found.is_empty():
+        st.warning(
+            f"No decision {chosen} is stored in this domain. Search for it by its unit's"
+            " reference, or choose another domain."
+        )
+        return
+    row = found.row(0, named=True)
+    opened.show(domain, row)
+    replaying.show(domain, row)
+
+
+def _close() -> None:
+    st.query_params.pop("decision", None)
+
+
+def many(domain: str) -> None:
+    """The search, and a page of what it finds."""
+    tallies = queries.read("tally/by_arm", domain=domain)
+    if tallies.is_empty():
+        states.empty(
+            "Units of this domain have arrived, and none is decided yet: the next run of its"
+            f" decide step does that. (`{domain}_decide` in Airflow, or `decisions run`.)"
+        )
+        return
+    wanted = _wanted(domain, tallies)
+    rows = search.found(wanted, tallies)
+    if rows.is_empty():
+        st.info(_nothing(wanted))
+        return
+    _results(domain, rows)
+    if wanted.below is not None:
+        st.button("Newest again", icon=":material/first_page:", on_click=_turn, args=(None,))
+    if rows.height == search.PAGE:
+        last = int(rows["decision_id"][-1])
+        st.button("Older", icon=":material/chevron_right:", on_click=_turn, args=(last,))
+
+
+def _turn(below: int | None) -> None:
+    if below is None:
+        st.query_params.pop("below", None)
+    else:
+        st.query_params["below"] = str(below)
+
+
+def _wanted(domain: str, tallies: pl.DataFrame) -> search.Wanted:
+    """What the fields of the search say."""
+    numbers = tallies["generation"].unique().sort(descending=True)
+    policies = queries.read("generation/described", domain=domain)
+    titles: dict[str, str] = dict(
+        policies.select(
+            pl.col("number").cast(pl.String), name=pl.format("{}: {}", "number", "policy")
+        ).iter_rows()
+    )
+    columns = st.columns([3, 2, 2, 2, 2])
+    with columns[0]:
+        name = choice.text("unit", "Unit or decision", placeholder="a reference, or an id")
+    with columns[1]:
+        generation = choice.some(
+            "generation", "Decided by", [str(number) for number in numbers], titles
+        )
+    with columns[2]:
+        arm = choice.some("arm", "Arm", tallies["arm"].unique().sort().to_list(), {})
+    with columns[3]:
+        since = choice.day("since", "Arrived from")
+    with columns[4]:
+        until = choice.day("until", "Arrived until")
+    below = st.query_params.get("below", "")
+    return search.Wanted(
+        domain=domain,
+        name=name,
+        generation=None if generation is None else int(generation),
+        arm=arm,
+        since=since,
+        until=until,
+        below=int(below) if below.isdecimal() else None,
+    )
+
+
+def _nothing(wanted: search.Wanted) -> str:
+    if wanted.name is None:
+        return "No decision matches. Leave a field open, or choose other days."
+    units = queries.read("unit/of_reference", domain=wanted.domain, reference=wanted.name)
+    if units.is_empty():
+        return (
+            f"Nothing is stored under “{wanted.name}”. A reference must be given whole, as the"
+            " source writes it."
+        )
+    arrived = units["observed_at"][0].strftime(opened.TIME)
+    return (
+        f"Unit {wanted.name} arrived {arrived}. No decision about it matches: it waits for one,"
+        " was set aside (the audit page says why), or a field excludes it."
+    )
+
+
+def _results(domain: str, rows: pl.DataFrame) -> None:
+    unit = unit_of(domain)
+    st.caption(
+        f"{rows.height} decisions, the newest first, by the time their units arrived. Reward:"
+        f" {unit.reward}; empty while it is not known. Choose a row to open it."
+    )
+    shown = rows.select(
+        pl.col("decision_id").cast(pl.String).alias("Decision"),
+        pl.col("reference").alias("Unit"),
+        pl.col("observed_at").dt.replace_time_zone(None).alias("Arrived (UTC)"),
+        pl.col("decided_at").dt.replace_time_zone(None).alias("Decided (UTC)"),
+        pl.col("generation").alias("Generation"),
+        pl.col("arm").alias("Arm"),
+        pl.Series("Action", [actions.name(domain, each) for each in rows["action"].to_list()]),
+        pl.col("propensity").alias("Propensity"),
+        pl.col("reward").alias("Reward"),
+    )
+
+    def choose() -> None:
+        picked = st.session_state["decisions table"]["selection"]["rows"]
+        if picked:
+            st.query_params["decision"] = shown["Decision"][picked[0]]
+
+    st.dataframe(
+        shown,
+        hide_index=True,
+        key="decisions table",
+        on_select=choose,
+        selection_mode="single-row",
+        column_config={
+            "Arrived (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss"),
+            "Decided (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss"),
+            "Propensity": st.column_config.NumberColumn(format="%.4f"),
+            "Reward": st.column_config.NumberColumn(format="%g"),
+        },
+    )
+    labels: dict[str, str] = dict(
+        shown.select(
+            "Decision", name=pl.format("{}: {} ({})", "Unit", "Action", "Arm")
+        ).iter_rows()
+    )
+    given = st.selectbox(
+        "Open one",
+        list(labels),
+        index=None,
+        format_func=lambda each: labels[each],
+        placeholder="one of the decisions above",
+    )
+    if given is not None:
+        st.query_params["decision"] = given
+        st.rerun()
+
+
+states.shown("decisions", page)

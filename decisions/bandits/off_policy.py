@@ -202,6 +202,8 @@ def evaluate_pair(
         worst_group_z, group_z_limit: the same by group (control variates), and what the worst
             group reaches by chance with probability 0.0027: refused beyond it.
         max_weight, rare_mass: of the candidate; see `Support`.
+        weight_median, weight_90_percent, weight_99_percent: below which half of the candidate's
+            importance weights lie, and so on.
         churn_tv: mean total variation distance between the two policies, 0 to 1.
         worst_segment_loss: the largest loss, in units of reward, of a segment that significantly
             loses: the upper end of its paired difference is below zero, at a level for all
@@ -215,6 +217,7 @@ def evaluate_pair(
     policies = {"candidate": candidate, "champion": champion}
     supports = {name: _support(log, policy) for name, policy in policies.items()}
     checks = _checks(log, supports, candidate=candidate, champion=champion)
+    checks |= _quantiles(weights_of(log, candidate))
     reasons = [f"{name}: {why}" for name, s in supports.items() if (why := refusal(s, rule))]
     n = len(log.action)
     if reasons:
@@ -307,6 +310,15 @@ def worst_segment_loss(
         for mask in masks
     ]
     return max((-one.value for one in found if one.upper < 0), default=0.0)
+
+
+def _quantiles(weights: FloatArray) -> dict[str, float]:
+    """How heavy `weights` (n,) are: half of them, 90 % and 99 % are below; nothing of none."""
+    names = ("weight_median", "weight_90_percent", "weight_99_percent")
+    if not len(weights):
+        return {}
+    found = np.quantile(weights, (0.5, 0.9, 0.99))
+    return dict(zip(names, found.tolist(), strict=True))
 
 
 def _support(log: LoggedDecisions, probabilities: FloatArray) -> Support:

@@ -278,7 +278,10 @@ def test_a_tally_that_miscounts_is_found(log: Database) -> None:
 
 def test_the_newest_seals_are_checked_alone(log: Database) -> None:
     head = audit.verify(log).head.number
-    tamper(log, "update unit set reference = reference || 'x' where seal = (select min(seal) from unit)")
+    tamper(
+        log,
+        "update unit set reference = reference || 'x' where seal = (select min(seal) from unit)",
+    )
 
     assert audit.verify(log).broken is not None
     found = audit.verify(log, scope=audit.newest(log, 2))
