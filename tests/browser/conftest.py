@@ -6,7 +6,7 @@ from collections.abc import Generator
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.browser.dashboard import served
+from decisions.stack.dashboard import serving_dashboard
 from tests.conftest import copied
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -54,7 +54,7 @@ def empty(
     """The address of a dashboard over an empty store."""
     with (
         copied(postgres_url, template) as database,
-        served(database.url, tmp_path_factory.mktemp("empty")) as address,
+        serving_dashboard(database.url, tmp_path_factory.mktemp("empty")) as address,
     ):
         yield address
 
@@ -69,5 +69,5 @@ def lived_url(browser: Browser, postgres_url: str, lived_template: str) -> Gener
 @pytest.fixture(scope="session")
 def usual(lived_url: str, tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """The address of a dashboard over a lived store."""
-    with served(lived_url, tmp_path_factory.mktemp("usual")) as address:
+    with serving_dashboard(lived_url, tmp_path_factory.mktemp("usual")) as address:
         yield address

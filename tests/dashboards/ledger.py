@@ -5,12 +5,9 @@ replay. Earlier evaluations, and what is measured over the cycles, are made up, 
 verdict has something to show. The other domains hold one awkward case each.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from math import isfinite, nan
-from typing import Any
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -18,6 +15,9 @@ import polars as pl
 from decisions import flow
 from decisions.bandits.oracles import LightGBMConfig
 from decisions.bandits.policies import FastCB, SquareCB
+from decisions.cli.bench.big_ledger import record_cycles
+from decisions.diagnostics.oscillation import Series
+from decisions.domains.open_bandit import DOMAIN as OPEN_BANDIT
 from decisions.domains.payments import DOMAIN
 from decisions.domains.payments.simulator import Environment
 from decisions.domains.payments.training import Recipe
@@ -29,11 +29,10 @@ from decisions.judging import judge_together
 from decisions.policy import FloatArray
 from decisions.store import artifacts, decision_log, generations
 from decisions.store.database import Database
-from decisions.store.records import DIAGNOSIS, MEASUREMENT, Kind, prepare, write
 from tests.dashboards.samples import DAY, START, begun, estimate
 
 CYCLES = 16
-MADE_UP = 10  # of them are made up; the last ones are lived
+MADE_UP = 13  # of them are made up; the last ones are lived
 FIRST = START + 5 * DAY  # the first cut-off with matured history before its holdout
 LAST = FIRST + (CYCLES - 1) * DAY
 SEED = 7
@@ -53,25 +52,10 @@ PAYMENTS = replace(
 """The production domain with few units, small trees and a lenient gate; policies load as its."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Series:
-    """What was measured of one series, a value a cycle, and what was diagnosed in the end."""
-
-    name: str
-    value: FloatArray
-    standard_error: float
-    measures: Mapping[str, FloatArray]
-    verdict: str
-    explanation: str
-    action: str
-    reasons: Sequence[str]
-
-
 def lived(db: Database) -> None:
     """Fills an empty, migrated database; about ten seconds."""
     _payments(db)
-    for series in _series(np.random.default_rng(SEED)):
-        measured(db, "payments", series, first=FIRST)
+    _record(db, "payments", _series(np.random.default_rng(SEED)), first=FIRST)
     _open_bandit(db)
     _lotsizing(db)
     begun(db, "fishery")
@@ -79,112 +63,8 @@ def lived(db: Database) -> None:
     _units_alone(db)
 
 
-def measured(db: Database, domain: str, series: Series, *, first: datetime) -> None:
-    """Stores a series cycle by cycle; its verdict is reached over suspicion from the 12th on."""
-    for cycle in range(len(series.value)):
-        cutoff = first + cycle * DAY
-        values = {name: float(column[cycle]) for name, column in series.measures.items()}
-        value = float(series.value[cycle])
-        values |= {"value": value, "value_se": series.standard_error if isfinite(value) else nan}
-        rows = [
-            {"series": series.name, "name": name, "value": value}
-            for name, value in sorted(values.items())
-            if isfinite(value)
-        ]
-        _store(db, domain, MEASUREMENT, cutoff, rows, batch=f"{cutoff.isoformat()} {series.name}")
-        _store(
-            db,
-            domain,
-            DIAGNOSIS,
-            cutoff,
-            [_diagnosis(series, cycle + 1)],
-            batch=f"{cutoff.isoformat()} {series.name}",
-        )
-
-
-def _diagnosis(series: Series, cycles: int) -> dict[str, Any]:
-    early = {
-        "verdict": "inconclusive",
-        "explanation": f"{cycles} cycles are too few to tell a swing from chance.",
-        "action": "Wait for eight cycles.",
-        "reasons": json.dumps([f"{cycles} of 8 cycles"]),
-    }
-    final = {
-        "verdict": series.verdict,
-        "explanation": series.explanation,
-        "action": series.action,
-        "reasons": json.dumps(list(series.reasons)),
-    }
-    between = final | ({"verdict": "suspect"} if series.verdict == "oscillating" else {})
-    told = early if cycles < 8 else between if cycles < 12 else final
-    found = statistics(series.value[:cycles], series.standard_error)
-    return {"series": series.name, **told, "statistics": json.dumps(found)}
-
-
-def statistics(value: FloatArray, standard_error: float) -> dict[str, Any]:
-    """The statistics of a series in the stored form; null where it is too short."""
-    value = value[np.isfinite(value)]
-    n = len(value)
-    centred = value - value.mean()
-    power = float(centred @ centred)
-    lags = [] if power < 1e-20 or n < 8 else range(1, n // 2)
-    bound = 1.64 / n**0.5
-    correlation = [float(centred[lag:] @ centred[:-lag]) / power for lag in lags]
-    shares = [] if power < 1e-20 or n < 8 else np.abs(np.fft.rfft(centred)[1:]) ** 2
-    spectrum = [
-        [n / (k + 1), float(share) / float(np.sum(shares))] for k, share in enumerate(shares)
-    ]
-    strongest = max(spectrum, key=lambda pair: pair[1], default=[None, None])
-    step = np.abs(np.diff(value))
-    return {
-        "generations": n,
-        "swing": float(np.ptp(value)),
-        "sd": float(value.std(ddof=1)) if n > 1 else None,
-        "rms_se": standard_error,
-        "excess_variance": float(value.var(ddof=1) - standard_error**2) if n > 1 else None,
-        "flip_rate": float(np.mean(np.diff(np.sign(np.diff(value))) != 0)) if n > 2 else None,
-        "significant_flips": int(np.sum(step > 2.77 * standard_error)),
-        "r1": correlation[0] if correlation else None,
-        "r1_null_low": -1 / n - bound if correlation else None,
-        "r1_null_high": -1 / n + bound if correlation else None,
-        "p_r1": (0.0005 if correlation[0] < -bound else 0.4) if correlation else None,
-        "p_holm": (0.001 if correlation[0] < -bound else 0.8) if correlation else None,
-        "runs_p": None,
-        "nyquist_share": spectrum[-1][1] if spectrum else None,
-        "nyquist_p": None,
-        "period": strongest[0],
-        "period_share": strongest[1],
-        "spectrum": spectrum,
-        "autocorrelation": [
-            [lag, r, -1 / n - bound, -1 / n + bound]
-            for lag, r in zip(lags, correlation, strict=True)
-        ],
-        "trend": float(np.polyfit(np.arange(n), value, 1)[0]) if n > 2 else None,
-        "mechanism": [["negatives_share", -0.81, n - 1], ["entropy_normalised", 0.62, n - 1]]
-        if n >= 8
-        else [],
-        "class_slope": None,
-        "class_correlation": None,
-    }
-
-
-def _store(
-    db: Database,
-    domain: str,
-    kind: Kind,
-    cutoff: datetime,
-    rows: Sequence[Mapping[str, Any]],
-    *,
-    batch: str,
-) -> None:
-    whole = [{"cutoff": cutoff, "measured_at": cutoff, **row} for row in rows]
-    frame = pl.DataFrame(whole, schema=kind.schema, orient="row")
-    with db.transaction() as connection:
-        write(connection, prepare(kind, domain, frame), batch=batch, now=cutoff)
-
-
 def _payments(db: Database) -> None:
-    """Ten cycles made up, six lived through the spine, then a promotion by a person."""
+    """Cycles made up, cycles lived through the spine, then a promotion by a person."""
     flow.begin(db, PAYMENTS, now=START, seed=SEED)
     rng = np.random.default_rng(SEED)
     for cycle in range(CYCLES):
@@ -281,8 +161,12 @@ def _quarantined(db: Database) -> None:
 
 
 def _open_bandit(db: Database) -> None:
-    """One generation whose evaluation was refused, and nothing measured over cycles."""
-    begun(db, "open_bandit")
+    """An hour of logs of others, one refused evaluation, and nothing measured over cycles."""
+    logged = datetime(2019, 11, 25, tzinfo=UTC)
+    flow.begin(db, OPEN_BANDIT, now=logged, seed=SEED)
+    flow.ingest_log(
+        db, OPEN_BANDIT, start=logged, end=logged + timedelta(hours=1), holder="sample"
+    )
     now = START + DAY
     [number] = _planned(db, "open_bandit", ["women_bts"], now)
     nothing = unknown(n=900)
@@ -308,33 +192,19 @@ def _lotsizing(db: Database) -> None:
     )
     generations.record_evaluation(db, "lotsizing", number, 0, unsure, now=now)
     generations.record_verdict(db, "lotsizing", number, judge(unsure, GateRule()), now=now)
-    one = Series(
-        name="pdppo",
-        value=np.array([0.01]),
-        standard_error=0.025,
-        measures={},
-        verdict="inconclusive",
-        explanation="",
-        action="",
-        reasons=[],
-    )
-    measured(db, "lotsizing", one, first=now)
+    one = Series(value=np.array([0.01]), standard_error=np.array([0.025]))
+    _record(db, "lotsizing", {"pdppo": one}, first=now)
 
 
 def _navigation(db: Database) -> None:
     """A value that never changes, and no control slice."""
     begun(db, "navigation")
     constant = Series(
-        name="ppo",
         value=np.full(12, 0.8),
-        standard_error=0.0,
+        standard_error=np.zeros(12),
         measures={"level": np.full(12, 0.8), "decisions": np.full(12, 500.0)},
-        verdict="degenerate",
-        explanation="The value has not changed in 12 cycles.",
-        action="Check that the environment rewards anything the policy can change.",
-        reasons=["the value is the same in every cycle", "no control slice"],
     )
-    measured(db, "navigation", constant, first=START + DAY)
+    _record(db, "navigation", {"ppo": constant}, first=START + DAY)
 
 
 def _units_alone(db: Database) -> None:
@@ -349,6 +219,10 @@ def _units_alone(db: Database) -> None:
         schema=UNITS,
     )
     decision_log.append(db, "parcels", "unit", "by hand", units, now=START + DAY)
+
+
+def _record(db: Database, domain: str, found: Mapping[str, Series], *, first: datetime) -> None:
+    record_cycles(db, domain, found, first=first, rng=np.random.default_rng(SEED))
 
 
 def _planned(
@@ -366,53 +240,34 @@ def _planned(
     )
 
 
-def _series(rng: np.random.Generator) -> list[Series]:
-    """Payments: one series swings with period two, one is steady, the whole traffic drifts."""
+def _series(rng: np.random.Generator) -> dict[str, Series]:
+    """Payments: one series begins to swing with period two, one is steady, and the whole traffic.
+
+    That one has no control slice, so no value, in the last two cycles.
+    """
     cycle = np.arange(CYCLES)
-    swing: FloatArray = np.where(cycle % 2, -0.0055, 0.0055)
+    swing: FloatArray = np.where(cycle % 2, -0.0055, 0.0055) * (cycle > 3)
     control = 0.909 + 0.004 * np.sin(2 * np.pi * cycle / 8) + rng.normal(0, 0.0005, CYCLES)
-    return [
-        Series(
-            name="squarecb",
+    kept = np.where(cycle < CYCLES - 2, control, np.nan)
+    steady = np.zeros(CYCLES)
+    error = np.full(CYCLES, 0.0012)
+    return {
+        "squarecb": Series(
             value=0.024 + swing + rng.normal(0, 0.0008, CYCLES),
-            standard_error=0.0012,
+            standard_error=error,
             measures=_measures(control, swing, rng, window=1),
-            verdict="oscillating",
-            explanation="The value of a new model swings up and down from one cycle to the next:"
-            " each is trained on the rows of one cycle, which the model before it chose.",
-            action="Keep the rows of at least four cycles for training, or average the last three"
-            " models.",
-            reasons=[
-                "lag-1 autocorrelation is below what a shuffled series shows (p = 0.0005)",
-                "the swing is larger than the standard errors explain",
-            ],
         ),
-        Series(
-            name="fastcb",
+        "fastcb": Series(
             value=0.021 + rng.normal(0, 0.001, CYCLES),
-            standard_error=0.0012,
-            measures=_measures(control, np.zeros(CYCLES), rng, window=8),
-            verdict="stable",
-            explanation="The value moves no more than its standard errors explain.",
-            action="Nothing to do.",
-            reasons=["the lag-1 autocorrelation lies inside its null"],
+            standard_error=error,
+            measures=_measures(control, steady, rng, window=8),
         ),
-        Series(
-            name="deployed",
-            value=np.where(
-                cycle < CYCLES - 2, 0.012 + 0.0004 * cycle + rng.normal(0, 0.001, CYCLES), np.nan
-            ),
-            standard_error=0.0015,
-            measures=_measures(
-                np.where(cycle < CYCLES - 2, control, np.nan), np.zeros(CYCLES), rng, window=8
-            ),
-            verdict="suspect",
-            explanation="The value changed by more than its standard errors explain, without a"
-            " period.",
-            action="Look at the last two cycles: their control slice is missing.",
-            reasons=["no control slice in the last 2 of 16 cycles"],
+        "deployed": Series(
+            value=0.018 + 0.0002 * cycle + 0.3 * swing + rng.normal(0, 0.001, CYCLES) + 0 * kept,
+            standard_error=error,
+            measures=_measures(kept, steady, rng, window=8),
         ),
-    ]
+    }
 
 
 def _measures(

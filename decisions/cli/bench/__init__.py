@@ -34,3 +34,18 @@ def bandit(as_json: AsJson = False, publish: Publish = False) -> None:
     from decisions.cli.bench.bandit import run
 
     conduct("benchmarks", "bandit", run, as_json=as_json, fresh=True, publish=publish)
+
+
+@app.command()
+def dashboard(
+    as_json: AsJson = False,
+    publish: Publish = False,
+    rows: Annotated[int, typer.Option(help="Decisions in the ledger.")] = 10_000_000,
+) -> None:
+    """Seconds until each page is drawn in a browser, over ten million decisions."""
+    from functools import partial
+
+    from decisions.cli.bench.dashboard import run
+
+    work = partial(run, rows=rows)
+    conduct("benchmarks", "dashboard", work, as_json=as_json, fresh=True, publish=publish)
