@@ -139,7 +139,7 @@ def _goes_with(found: Statistics) -> list[str]:
             for name, r, count in found.mechanism
             if name in _CALLED
             and name != "value_before"
-            and abs(r) >= max(NOTABLE, 2 / count**0.5)
+            and abs(r) >= max(NOTABLE, 2 / max(count, 1) ** 0.5)
         ),
         key=lambda each: -abs(each[1]),
     )
