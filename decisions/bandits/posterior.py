@@ -34,15 +34,18 @@ from scipy.special import expit
 from decisions.bandits.threads import one_thread
 from decisions.bandits.training_set import TrainingSet
 from decisions.errors import DataError
-from decisions.policy import FloatArray, IntArray
+from decisions.policy import BoolArray, FloatArray, IntArray
 
-BINS = 10
+BINS = (10, 5, 3)  # of a number, as many as COEFFICIENTS allow; else its slope alone
+COEFFICIENTS = 1_500  # the cost of an update grows with their cube
 FIRST_VARIANCE = 0.09  # of a coefficient before anything is known, logits squared
 WIDE = 4.0  # of the intercept
 VARIANCES = (1e-5, 9.0)  # a block's, at least and at most
 EXPECTATIONS = 6  # rounds of expectation maximisation on the first generation
-LONG, SHORT = (0.95, 0.7), (0.98, 0.9, 0.85, 0.4, 0.0)  # retentions tried first, and then
-NATS = 3.0  # evidence that a drift must bring, besides the logarithm of the number of blocks
+FIRST_TRY = 0.7
+RETENTIONS = (0.98, 0.95, 0.9, 0.8, 0.4, 0.0)  # of the group chosen by FIRST_TRY
+TRIED, MOVES = 8, 4  # groups tried at a time, groups moved in a generation
+NATS = 3.0  # evidence that a drift must bring, besides the logarithm of the number of groups
 _JITTER = 1e-2
 
 
@@ -168,7 +171,6 @@ def basis_of(
     flags: FloatArray,
     categorical: tuple[str, ...],
     numeric: tuple[str, ...],
-    bins: int = BINS,
 ) -> Basis:
     """The basis that `context` suggests: its levels, and equal shares of its rows a bin.
 
@@ -179,6 +181,10 @@ def basis_of(
     """
     if not context.height:
         raise DataError("no rows to learn levels and scales from")
+    levels = tuple(tuple(_names(context, name)) for name in categorical)
+    fixed = 1 + sum(map(len, levels)) + len(numeric)
+    room = COEFFICIENTS / (1 + flags.shape[1]) - fixed
+    bins = next((count for count in BINS if count * len(numeric) <= room), 0)
     edges: list[FloatArray] = []
     centre, scale = np.zeros(len(numeric)), np.ones(len(numeric))
     for j, name in enumerate(numeric):
@@ -188,12 +194,12 @@ def basis_of(
         number = number[~np.isnan(number)]
         if len(number):
             centre[j], scale[j] = number.mean(), number.std() or 1.0
-        several = bins > 1 and len(np.unique(number)) > bins
+        several = bins and len(np.unique(number)) > bins
         cuts = np.quantile(number, np.linspace(0, 1, bins + 1)[1:-1]) if several else np.zeros(0)
         edges.append(np.unique(cuts))
     return Basis(
         categorical=categorical,
-        levels=tuple(tuple(_names(context, name)) for name in categorical),
+        levels=levels,
         numeric=numeric,
         centre=centre,
         scale=scale,
@@ -437,7 +443,7 @@ def updated(posterior: Posterior, data: TrainingSet, *, drifting: bool = False) 
         posterior: of the generation before, or `prior`: then block variances are learned, too.
         data: newly logged rows with known rewards in [0, 1]; none may come twice.
         drifting: whether blocks may lose memory before the update, each as far as the evidence of
-            the new rows asks for it by more than NATS plus the logarithm of the number of blocks.
+            the new rows asks for it by more than NATS plus the logarithm of the number of groups.
 
     Raises:
         DataError: an action or reward is out of range, a column is missing, lengths differ.
@@ -483,67 +489,95 @@ def _drift(
 ) -> tuple[FloatArray, _Fit]:
     """Which blocks moved, by the evidence of the new rows, and the fit that says so.
 
-    The rows' likelihood is taken as Gaussian around the fit; blocks whose retention promises most
-    by the slope of the log evidence are tried one after the other. What comes of it is kept only
-    if Laplace's evidence, computed anew, agrees; then once more around the better fit.
+    The rows' likelihood is taken as Gaussian around the fit to search in. What the search finds is
+    kept only if Laplace's evidence, computed anew, agrees; then once more around the better fit.
     """
-    price = NATS + float(np.log(len(retention)))
+    groups = _groups(state.basis)
+    price = NATS + float(np.log(len(groups)))
+    paid = 0.0
     for _ in range(2):
         noisy = fit.information.copy()
         noisy[np.diag_indices(len(noisy))] += _JITTER
         spread, _ = _inverse(noisy)
         peak = fit.mean + spread @ (fit.slope - _JITTER * fit.mean)
-        tried = _search(state, peak, spread, retention, price)
-        if (tried == retention).all():
+        tried, moves = _search(state, peak, spread, groups, price)
+        if not moves or (tried == retention).all():
             break
         moved = relaxed(state, tried)
         found = _fit(rows, moved.mean, moved.covariance, fit.mean)
-        paid = price * ((tried < 1).sum() - (retention < 1).sum())
-        if found.evidence - paid <= fit.evidence:
+        if found.evidence - moves * price <= fit.evidence - paid:
             break
-        retention, fit = tried, found
+        retention, fit, paid = tried, found, moves * price
     return retention, fit
 
 
+def _groups(basis: Basis) -> BoolArray:
+    """Sets of blocks that may move together, (groups, blocks).
+
+    Every block by itself; all that one source's columns do to what actions achieve (an issuer
+    changes how it treats every intervention); all that one effect depends on.
+    """
+    width = basis.flags.shape[1] + 1
+    source = np.repeat(basis.sources, width)
+    effect = np.tile(np.arange(width), len(basis.sources))
+    blocks = basis.blocks[: len(source)]
+    sets = [np.arange(basis.blocks.max() + 1) == block for block in range(basis.blocks.max() + 1)]
+    for kind in np.unique(source):
+        sets.append(np.isin(np.arange(len(sets[0])), blocks[(source == kind) & (effect > 0)]))
+    for kind in range(width):
+        sets.append(np.isin(np.arange(len(sets[0])), blocks[effect == kind]))
+    return np.unique(np.array([each for each in sets if each.any()]), axis=0)
+
+
 def _search(
-    state: Posterior, peak: FloatArray, spread: FloatArray, retention: FloatArray, price: float
-) -> FloatArray:
-    """Retentions of greater evidence for rows whose likelihood is Gaussian(peak, spread)."""
+    state: Posterior, peak: FloatArray, spread: FloatArray, groups: BoolArray, price: float
+) -> tuple[FloatArray, int]:
+    """Retentions of greater evidence for rows whose likelihood is Gaussian(peak, spread).
 
-    def evidence(each: FloatArray) -> float:
-        moved = relaxed(state, each)
-        root, info = linalg.lapack.dpotrf(moved.covariance + spread, lower=1, overwrite_a=1)
-        if info:
-            return -np.inf
-        gap = linalg.solve_triangular(root, peak - moved.mean, lower=True, check_finite=False)
-        paid = price * (each < 1).sum()
-        return float(-(gap @ gap) / 2 - np.log(np.diag(root)).sum() - paid)
+    Forward selection: of the groups that promise most by the slope of the log evidence, the one
+    whose drift adds most is taken, as long as it adds more than `price`. Returns the retentions
+    and how many groups were moved.
+    """
+    retention, moves = np.ones(groups.shape[1]), 0
+    value = _evidence(relaxed(state, retention), peak, spread)
+    while moves < MOVES:
+        best, reached = retention, value + price
+        chosen: BoolArray | None = None
+        for group in _promising(relaxed(state, retention), peak, spread, groups, price):
+            each = np.where(group, np.minimum(retention, FIRST_TRY), retention)
+            found = _evidence(relaxed(state, each), peak, spread)
+            if found > reached:
+                best, reached, chosen = each, found, group
+        if chosen is None:
+            break
+        for kept in RETENTIONS:
+            each = np.where(chosen, np.minimum(retention, kept), retention)
+            found = _evidence(relaxed(state, each), peak, spread)
+            if found > reached:
+                best, reached = each, found
+        retention, value, moves = best, reached, moves + 1
+    return retention, moves
 
-    best, value = retention, evidence(retention)
-    for block in _suspects(state, peak, spread, price):
-        for tries in (LONG, SHORT):
-            before = value
-            for kept in tries:
-                each = best.copy()
-                each[block] = kept
-                reached = evidence(each)
-                if reached > value:
-                    best, value = each, reached
-            if value == before:
-                break
-    return best
+
+def _evidence(state: Posterior, peak: FloatArray, spread: FloatArray) -> float:
+    """Log evidence of rows whose likelihood is Gaussian(peak, spread), up to a constant."""
+    root, info = linalg.lapack.dpotrf(state.covariance + spread, lower=1, overwrite_a=1)
+    if info:
+        return -np.inf
+    gap = linalg.solve_triangular(root, peak - state.mean, lower=True, check_finite=False)
+    return float(-(gap @ gap) / 2 - np.log(np.diag(root)).sum())
 
 
-def _suspects(
-    state: Posterior, peak: FloatArray, spread: FloatArray, price: float, most: int = 8
-) -> IntArray:
-    """Blocks for which forgetting a twentieth promises more evidence than a half of `price`."""
+def _promising(
+    state: Posterior, peak: FloatArray, spread: FloatArray, groups: BoolArray, price: float
+) -> BoolArray:
+    """Groups for which forgetting a twentieth promises more evidence than a half of `price`."""
     inverse, _ = _inverse(state.covariance + spread)
     pull = inverse @ (peak - state.mean)
     by_mean = pull * state.mean
     by_covariance = pull * (state.covariance @ pull) - (inverse * state.covariance).sum(axis=1)
     by_noise = (pull**2 - np.diag(inverse)) * state.variance
     slope = np.bincount(state.basis.blocks, by_mean + by_covariance - by_noise)
-    promise = -0.05 * slope
-    order = np.argsort(-promise, kind="stable")[:most]
-    return order[promise[order] > price / 2]
+    promise = -0.05 * (groups @ slope)
+    order = np.argsort(-promise, kind="stable")[:TRIED]
+    return groups[order[promise[order] > price / 2]]

@@ -34,7 +34,7 @@ from scipy.special import expit, logsumexp
 
 from decisions.bandits.exploration import greedy, with_floor
 from decisions.bandits.generations import Logged, Model, Trainer
-from decisions.bandits.posterior import Basis, Posterior, basis_of, logits, prior, updated
+from decisions.bandits.posterior import Basis, Posterior, basis_of, logits, prior, relaxed, updated
 from decisions.bandits.training_set import PairFeatures, TrainingSet
 from decisions.policy import BoolArray, FloatArray
 
@@ -100,24 +100,27 @@ def learned(
     share: float = SHARE,
     floor: float = FLOOR,
     draws: int = DRAWS,
+    retention: float | None = None,
 ) -> Stabilised:
     """The next generation, from its predecessor and rows that it has not seen.
 
-    `basis` is read where there is no predecessor.
+    `basis` is read where there is no predecessor. A `retention` in [0, 1] makes it a fixed option
+    to compare with: one belief, every block of which keeps that much, whatever the rows say.
 
     Raises:
         DataError: see `posterior.updated`.
     """
     if predecessor is None:
         first = updated(prior(basis), data)
-        beliefs, weights = (first, first), np.array([0.5, 0.5])
+        beliefs = (first,) if retention is not None else (first, first)
+        weights = np.full(len(beliefs), 1 / len(beliefs))
     else:
-        loss = [_log_loss(belief, data) for belief in predecessor.beliefs]
-        weights = reweighted(predecessor.weights, np.array(loss))
-        long, short = predecessor.beliefs
-        forgetful = updated(short, data, drifting=True)
-        same = long is short and (forgetful.retention == 1).all()
-        beliefs = (forgetful if same else updated(long, data), forgetful)
+        beliefs = predecessor.beliefs
+        loss = np.array([_log_loss(belief, data) for belief in beliefs])
+        weights = reweighted(predecessor.weights, loss)
+        beliefs = (
+            _moved(beliefs, data) if retention is None else (_kept(beliefs[0], data, retention),)
+        )
     drawn = _shared_out(weights, draws)
     samples = [belief.samples(count, rng) for belief, count in zip(beliefs, drawn, strict=True)]
     return Stabilised(
@@ -128,6 +131,20 @@ def learned(
         share=share,
         floor=floor,
     )
+
+
+def _moved(beliefs: tuple[Posterior, ...], data: TrainingSet) -> tuple[Posterior, ...]:
+    """Both beliefs after `data`: one object as long as nothing was ever seen to move."""
+    long, short = beliefs
+    forgetful = updated(short, data, drifting=True)
+    if long is short and (forgetful.retention == 1).all():
+        return forgetful, forgetful
+    return updated(long, data), forgetful
+
+
+def _kept(belief: Posterior, data: TrainingSet, retention: float) -> Posterior:
+    blocks = belief.basis.blocks.max() + 1
+    return updated(relaxed(belief, np.full(blocks, retention)), data)
 
 
 def reweighted(weights: FloatArray, loss: FloatArray, *, switch: float = SWITCH) -> FloatArray:
