@@ -72,7 +72,8 @@ def levels_without_memory(
 
     The trend is left out: every statistic here removes it.
 
-    Source: `payments.md`, section 5.5; the even part of the variance is ours.
+    Source: Wald and Wolfowitz (1943), "An exact test for randomness in the non-parametric case
+    based on serial correlation", for the permutations; the even part of the variance is ours.
     """
     if not standard_error.any():
         repeated = np.broadcast_to(values, (draws, *values.shape))

@@ -15,7 +15,6 @@ _CALLED = {
     "churn_total_variation": "how much it differs from its predecessor",
     "window_cycles": "how many cycles trained it",
     "window_uniform_share": "how much of its training data was logged by the baseline",
-    "value_before": "the value of the generation before it",
 }
 
 
@@ -137,9 +136,7 @@ def _goes_with(found: Statistics) -> list[str]:
         (
             (name, r)
             for name, r, count in found.mechanism
-            if name in _CALLED
-            and name != "value_before"
-            and abs(r) >= max(NOTABLE, 2 / max(count, 1) ** 0.5)
+            if name in _CALLED and abs(r) >= max(NOTABLE, 2 / max(count, 1) ** 0.5)
         ),
         key=lambda each: -abs(each[1]),
     )
