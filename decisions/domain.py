@@ -86,4 +86,5 @@ class Domain:
     window: timedelta  # how far back training may look, before the holdout
     world: World | None = None  # None: decisions are taken elsewhere, and `logged` brings them
     logged: Callable[[datetime, datetime], Log] | None = None
+    cluster: str | None = None  # context column whose equal values depend on one another
     cutoffs: tuple[datetime, ...] = ()  # of logs of the past: when to train; empty: every day

@@ -320,14 +320,14 @@ def test_a_judge_that_is_killed_leaves_no_verdict_without_its_promotion(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready(database, train=True)
-    record = generations._record  # pyright: ignore[reportPrivateUsage]
+    record = generations.record_rows
 
     def killed(connection: object, kind: object, *arguments: object, **named: object) -> None:
         if kind is generations.PROMOTION:
             raise KeyboardInterrupt
         record(connection, kind, *arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(generations, "_record", killed)
+    monkeypatch.setattr(generations, "record_rows", killed)
     with pytest.raises(KeyboardInterrupt):
         flow.judge_cutoff(database, COINS, cutoff=START + 3 * DAY, holder="test")
 

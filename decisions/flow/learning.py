@@ -1,15 +1,17 @@
 """Generations: the baseline, the candidates of a cut-off, and how they are trained."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import polars as pl
 
 from decisions.code_version import code_version
+from decisions.diagnostics.drift import negatives_share
 from decisions.domain import Domain
 from decisions.flow.ingesting import ingest_log
 from decisions.flow.rows import history, unresolved_share
 from decisions.flow.steps import BEGINNING, DAY, GRACE, batch_name, day_of, days, leased, sealed
-from decisions.frames import month_bounds
+from decisions.frames import UTC_TIME, month_bounds
 from decisions.policy import Policy
 from decisions.seeds import stream
 from decisions.store import artifacts, generations
@@ -150,8 +152,17 @@ def prepare(db: Database, domain: Domain, *, cutoff: datetime, seed: int, holder
             ingest_log(db, domain, start=start, end=start + DAY, known_at=cutoff, holder=holder)
 
 
-def train_generation(db: Database, domain: Domain, number: int, *, holder: str) -> int:
+def train_generation(
+    db: Database,
+    domain: Domain,
+    number: int,
+    *,
+    holder: str,
+    run: Mapping[str, str | int] | None = None,
+) -> int:
     """Trains a planned generation and stores its artefact; the number, also when it was there.
+
+    `run` says which run of a scheduler did it; it is stored with the training.
 
     The trainer sees decisions of [cutoff - maturity - holdout - window, cutoff - maturity -
     holdout) with outcomes as known at the cut-off, and earlier champions; nothing newer.
@@ -179,8 +190,32 @@ def train_generation(db: Database, domain: Domain, number: int, *, holder: str) 
                 "until": until.isoformat(),
                 "predecessors": predecessors,
                 "unresolved_share": unresolved_share(seen),
+                **_provenance(db, domain, seen, planned.cutoff),
+                **({} if run is None else {"airflow": dict(run)}),
             },
             lease=lease,
             now=planned.cutoff,
         )
     return number
+
+
+def _provenance(
+    db: Database, domain: Domain, seen: pl.DataFrame, cutoff: datetime
+) -> dict[str, object]:
+    """Whose decisions teach a cut-off: rows by generation, cycles, and the failures among them.
+
+    A cycle is what matured between two cut-offs.
+    """
+    known = {each.cutoff for each in generations.generations(db, domain.name)}
+    ends = pl.Series(
+        [each - domain.maturity for each in sorted(known) if each < cutoff], dtype=UTC_TIME
+    )
+    counted = seen["generation"].value_counts().sort("generation")
+    reward = seen["reward"].drop_nulls()
+    found: dict[str, object] = {
+        "generations": {str(number): rows for number, rows in counted.iter_rows()},
+        "cycles": ends.search_sorted(seen["decided_at"], side="right").n_unique(),
+    }
+    if len(reward) and reward.is_between(0, 1).all():
+        found["negatives_share"] = negatives_share(reward.to_numpy())
+    return found

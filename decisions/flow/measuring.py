@@ -1,32 +1,227 @@
-"""What is measured after each generation."""
+"""What is measured and diagnosed after each cycle, for every domain."""
 
+import json
+from dataclasses import replace
 from datetime import datetime
-from math import isfinite
-from typing import cast
+from functools import cache
 
+import numpy as np
 import polars as pl
 
-from decisions.actions import ActionSet
-from decisions.diagnostics.churn import greedy_churn, normalised_entropy, total_variation
+from decisions.diagnostics.oscillation import MATERIAL, Series, diagnose_all
 from decisions.domain import Domain
-from decisions.flow.comparing import parent_of
-from decisions.flow.learning import held_out_history, load_policy, planned_generations
-from decisions.flow.rows import unresolved_share
-from decisions.policy import BoolArray, FinitePolicy
-from decisions.store import generations
+from decisions.flow import measures
+from decisions.flow.learning import load_policy, planned_generations
+from decisions.flow.measures import Measures, Seen
+from decisions.flow.rows import history, unresolved_share
+from decisions.policy import FloatArray
+from decisions.seeds import stream
+from decisions.store import cycles, generations
 from decisions.store.database import Database
 from decisions.store.generations import Generation
 
+DEPLOYED = "deployed"
+_ABOUT_VALUE = ("value", "value_se", "level", "level_se", "control", "control_se")
+
 
 def diagnose(db: Database, domain: Domain, *, cutoff: datetime) -> None:
+    """Measures the cycle that ends at a cut-off, and says what the series up to it show.
+
+    A cycle is what matured since the cut-off before: decisions taken in [previous - maturity,
+    cutoff - maturity), of no more than the training window and holdout. Its series are `deployed`,
+    that traffic as it ran against its control slice (`measures.traffic`), and each candidate of
+    the cut-off by name, as its evaluation found it (`measures.estimated`); both with what policies
+    do on a fixed batch of contexts and with the window that trained them. Series of earlier cycles
+    are diagnosed again, also where this cycle has nothing of them.
+
+    Measured once, with outcomes as known at the cut-off: one of before the cut-off that is stored
+    later would change the figures, and those that stand are those that could be known. A cut-off
+    that is made up for is measured and diagnosed among the cycles before it, whose neighbours it
+    then is; diagnoses of later cut-offs stand as they were made, and the next one sees all.
+    """
+    if cutoff not in cycles.diagnosed(db, domain.name):
+        _diagnose_cycle(db, domain, cutoff)
+    _diagnose_generations(db, domain, cutoff)
+
+
+def _diagnose_cycle(db: Database, domain: Domain, cutoff: datetime) -> None:
+    before = cycles.measurements(db, domain.name).filter(pl.col("cutoff") < cutoff)
+    known = [each for each in cycles.diagnosed(db, domain.name) if each < cutoff]
+    measured = _measured(db, domain, cutoff, known=known, before=before)
+    rows = [
+        {"cutoff": cutoff, "series": series, "name": name, "value": value}
+        for series, found in measured.items()
+        for name, value in found.items()
+    ]
+    seen = pl.concat([before, pl.DataFrame(rows, schema=before.schema)])
+    names = sorted({*seen["series"].unique(), *measured})
+    found = diagnose_all(
+        {name: _series(seen, name, [*known, cutoff]) for name in names},
+        stream(0, domain.name, "diagnose", cutoff.isoformat()),
+        material=MATERIAL if domain.reward_unit == "%" else 0.0,
+        unit=domain.reward_unit,
+    )
+    told = {
+        name: replace(each, reasons=(*each.reasons, *_missing(seen, name)))
+        for name, each in found.items()
+    }
+    cycles.record(db, domain.name, cutoff, measured, told, now=cutoff)
+
+
+def _measured(
+    db: Database, domain: Domain, cutoff: datetime, *, known: list[datetime], before: pl.DataFrame
+) -> dict[str, Measures]:
+    """What the cycle shows, by series: `deployed`, then each candidate."""
+    rows = _cycle(db, domain, cutoff, known)
+    reference = measures.reference_batch(domain)
+    told = db.read("generation/told", domain=domain.name)
+    trained = {row["number"]: row for row in told.iter_rows(named=True)}
+
+    @cache
+    def on_reference(number: int | None) -> Seen | None:
+        if number is None or number not in trained:
+            return None
+        return measures.act_on(domain, load_policy(db, domain, number), reference)
+
+    deployed = measures.traffic(domain, rows)
+    acting = deployed.get("generation")
+    if acting is not None:
+        number = int(acting)
+        deployed |= measures.moved(on_reference(number), on_reference(_acting_before(before)))
+        deployed |= {
+            name: value
+            for name, value in _window(db, domain, number).items()
+            if name != "unresolved_share"
+        }
+    newest = rows.filter(pl.col("reward").is_finite()).tail(measures.JUDGED_ROWS)
+    found = {DEPLOYED: deployed}
+    for item in planned_generations(db, domain, cutoff):
+        if item.number in trained:
+            earlier = _earlier_of(db, domain, item)
+            found[item.policy] = {
+                **_explored(on_reference(item.number)),
+                **measures.moved(on_reference(item.number), on_reference(earlier)),
+                **_predicted(db, domain, item.number, newest),
+                **_window(db, domain, item.number),
+                **_estimated(db, domain, item.number),
+                "generation": float(item.number),
+            }
+    return found
+
+
+def _cycle(db: Database, domain: Domain, cutoff: datetime, known: list[datetime]) -> pl.DataFrame:
+    """The history rows of the cycle that ends at `cutoff`."""
+    earlier = {each.cutoff for each in generations.generations(db, domain.name)} | set(known)
+    until = cutoff - domain.maturity
+    longest = until - max(domain.window + domain.holdout, domain.maturity)
+    since = max(
+        [longest, *(each - domain.maturity for each in earlier if each < cutoff)], default=longest
+    )
+    return history(db, domain, since=since, until=until, as_of=cutoff)
+
+
+def _acting_before(before: pl.DataFrame) -> int | None:
+    """The generation that decided most of the newest cycle that decided anything."""
+    acting = before.filter(pl.col("series") == DEPLOYED, pl.col("name") == "generation")
+    return None if acting.is_empty() else int(acting.sort("cutoff")["value"][-1])
+
+
+def _earlier_of(db: Database, domain: Domain, item: Generation) -> int | None:
+    """The same candidate of the cut-off before; its parent where it is the first of its kind."""
+    same = [
+        each
+        for each in generations.generations(db, domain.name)
+        if each.policy == item.policy and each.cutoff < item.cutoff
+    ]
+    return max(same, key=lambda each: each.cutoff).number if same else item.parent
+
+
+def _explored(seen: Seen | None) -> Measures:
+    if seen is None:
+        return {}
+    return measures.explored(seen.probabilities, seen.eligible, seen.propensity)
+
+
+def _predicted(db: Database, domain: Domain, number: int, newest: pl.DataFrame) -> Measures:
+    """How right a candidate's predictions are about the newest logged rows."""
+    if newest.is_empty():
+        return {}
+    batch = measures.batch_of(domain, newest)
+    seen = measures.act_on(domain, load_policy(db, domain, number), batch)
+    if seen is None or seen.scores is None:
+        return {}
+    return measures.predicted(seen.scores, batch.eligible, newest)
+
+
+def _window(db: Database, domain: Domain, number: int) -> Measures:
+    found = db.read("training/of_generation", domain=domain.name, number=number)
+    if found.is_empty() or number == 0:
+        return {}
+    return measures.window(json.loads(found["details"][0]), int(found["row_count"][0]))
+
+
+def _estimated(db: Database, domain: Domain, number: int) -> Measures:
+    found = generations.evaluation(db, domain.name, number)
+    return {} if found is None else measures.estimated(found[1])
+
+
+def _series(seen: pl.DataFrame, name: str, cutoffs: list[datetime]) -> Series:
+    """One series over all cycles, NaN where a cycle has nothing of it.
+
+    A cycle whose value is measured against nothing is left out where others have a control.
+    """
+    own = seen.filter(pl.col("series") == name)
+    table = {
+        quantity: _aligned(rows, cutoffs)
+        for (quantity,), rows in own.group_by("name")
+        if isinstance(quantity, str)
+    }
+    nothing = np.full(len(cutoffs), np.nan)
+    value = table.get("value", nothing)
+    control = table.get("control", nothing)
+    if np.isfinite(control).any():
+        value = np.where(np.isfinite(control), value, np.nan)
+    return Series(
+        value=value,
+        standard_error=table.get("value_se", nothing),
+        measures={key: each for key, each in table.items() if key not in _ABOUT_VALUE},
+    )
+
+
+def _aligned(rows: pl.DataFrame, cutoffs: list[datetime]) -> FloatArray:
+    by_cutoff: dict[datetime, float] = dict(rows.select("cutoff", "value").iter_rows())
+    return np.array([by_cutoff.get(each, np.nan) for each in cutoffs])
+
+
+def _missing(seen: pl.DataFrame, name: str) -> list[str]:
+    """What the value of a series is measured against, where it is not a control."""
+    own = seen.filter(pl.col("series") == name)
+    valued = own.filter(pl.col("name") == "value")["cutoff"]
+    controlled = own.filter(pl.col("name") == "control")["cutoff"]
+    if not len(valued) or len(controlled) == len(valued):
+        return []
+    if len(controlled):
+        return [
+            f"{len(valued) - len(controlled)} cycles have no control and are left out: keep a"
+            " control slice in all traffic"
+        ]
+    if name == DEPLOYED:
+        return [
+            "there is no control slice: the value is the mean reward itself, so it also moves"
+            " where the world does. Log a small share of the traffic under the arm 'control'"
+        ]
+    return [
+        "the evaluation estimates no baseline: the value is the difference from the champion of"
+        " each cut-off, so it also moves when the champion changes"
+    ]
+
+
+def _diagnose_generations(db: Database, domain: Domain, cutoff: datetime) -> None:
     """Records, for each generation of a cut-off, how far it moved from its parent.
 
     `decisions` held out; `unresolved_share` of them without a known outcome; `reward_mean` of the
     known; `churn_total_variation` and `churn_greedy` against the parent, `entropy_normalised`, all
-    three over the held-out contexts (finite actions only).
-
-    Measured once, with outcomes as known at the cut-off: one of before the cut-off that is stored
-    later would change the figures, and those that stand are those that could be known.
+    three over the newest held-out contexts (finite actions only).
     """
     measured = set(db.read("diagnostic/all", domain=domain.name)["number"].to_list())
     planned = [
@@ -34,7 +229,8 @@ def diagnose(db: Database, domain: Domain, *, cutoff: datetime) -> None:
     ]
     if not planned:
         return
-    held_out = held_out_history(db, domain, cutoff)
+    until = cutoff - domain.maturity
+    held_out = history(db, domain, since=until - domain.holdout, until=until, as_of=cutoff)
     common = {
         "decisions": float(held_out.height),
         "unresolved_share": unresolved_share(held_out),
@@ -42,30 +238,26 @@ def diagnose(db: Database, domain: Domain, *, cutoff: datetime) -> None:
         if held_out["reward"].count()
         else float("nan"),
     }
-    context = domain.observe(held_out.select(list(domain.units)).lazy()).collect()
-    eligible = domain.eligible(context)
+    batch = measures.batch_of(domain, held_out.tail(measures.JUDGED_ROWS))
+
+    @cache
+    def on_held_out(number: int | None) -> Seen | None:
+        if number is None:
+            return None
+        return measures.act_on(domain, load_policy(db, domain, number), batch)
+
     for item in planned:
-        values = common | _churn(db, domain, item, context, eligible)
+        moved = measures.moved(on_held_out(item.number), on_held_out(item.parent))
+        explored = _explored(on_held_out(item.number))
+        values = common | {
+            name: value
+            for name, value in (moved | explored).items()
+            if name in ("churn_total_variation", "churn_greedy", "entropy_normalised")
+        }
         generations.record_diagnostics(
             db,
             domain.name,
             item.number,
-            {name: value for name, value in values.items() if isfinite(value)},
+            {name: value for name, value in values.items() if np.isfinite(value)},
             now=cutoff,
         )
-
-
-def _churn(
-    db: Database, domain: Domain, item: Generation, context: pl.DataFrame, eligible: BoolArray
-) -> dict[str, float]:
-    if not isinstance(domain.actions, ActionSet) or not context.height:
-        return {}
-    own, before = (
-        cast("FinitePolicy", load_policy(db, domain, number)).probabilities(context, eligible)
-        for number in (item.number, parent_of(item))
-    )
-    return {
-        "churn_total_variation": total_variation(own, before),
-        "churn_greedy": greedy_churn(own, before),
-        "entropy_normalised": normalised_entropy(own, eligible),
-    }

@@ -101,7 +101,7 @@ def begin(
         chain_head(connection, lock=True)
         if _all(connection, domain).is_empty():
             row = _planned(0, None, policy, cutoff, seed, config, code_version, now)
-            _record(connection, GENERATION, domain, [row], batch="0", now=now)
+            record_rows(connection, GENERATION, domain, [row], batch="0", now=now)
     return 0
 
 
@@ -145,7 +145,7 @@ def plan(
             _planned(known[name], champions[0], name, cutoff, seed, config, code_version, now)
             for name in new
         ]
-        _record(connection, GENERATION, domain, rows, batch=f"{cutoff.isoformat()}", now=now)
+        record_rows(connection, GENERATION, domain, rows, batch=f"{cutoff.isoformat()}", now=now)
     return [known[policy] for policy in policies]
 
 
@@ -200,7 +200,7 @@ def record_artifact(
         leases.check(connection, lease)
         chain_head(connection, lock=True)
         execute(connection, "artifact/add", digest=name, content=content)
-        _record(connection, TRAINING, domain, [row], batch=str(number), now=now)
+        record_rows(connection, TRAINING, domain, [row], batch=str(number), now=now)
     return name
 
 
@@ -253,7 +253,7 @@ def record_evaluation(
         rows.append({**fixed, "role": "evidence", "name": "", "note": note})
     with db.transaction() as connection:
         leases.check(connection, lease)
-        _record(connection, EVALUATION, domain, rows, batch=str(number), now=now)
+        record_rows(connection, EVALUATION, domain, rows, batch=str(number), now=now)
 
 
 def evaluation(db: Database, domain: str, number: int) -> tuple[int, Evaluation] | None:
@@ -366,7 +366,7 @@ def _record_verdict(
         "note": verdict.note,
         "judged_at": now,
     }
-    _record(connection, VERDICT, domain, [row], batch=str(number), now=now)
+    record_rows(connection, VERDICT, domain, [row], batch=str(number), now=now)
 
 
 def _record_review(
@@ -384,7 +384,7 @@ def _record_review(
         "note": review.verdict.note,
         "reviewed_at": now,
     }
-    _record(connection, REVIEW, domain, [row], batch=f"{number} {now.isoformat()}", now=now)
+    record_rows(connection, REVIEW, domain, [row], batch=f"{number} {now.isoformat()}", now=now)
 
 
 def _parent(connection: Connection, domain: str, number: int) -> int:
@@ -434,7 +434,7 @@ def _record_promotion(
 ) -> None:
     row = {"number": number, "promoted_at": since, "promoted_by": by, "reason": reason}
     batch = f"{number} {since.isoformat()}"
-    _record(connection, PROMOTION, domain, [row], batch=batch, now=now)
+    record_rows(connection, PROMOTION, domain, [row], batch=batch, now=now)
 
 
 def verdicts(db: Database, domain: str, cutoff: datetime) -> list[Judged]:
@@ -515,7 +515,7 @@ def record_diagnostics(
     ]
     with db.transaction() as connection:
         leases.check(connection, lease)
-        _record(connection, DIAGNOSTIC, domain, rows, batch=str(number), now=now)
+        record_rows(connection, DIAGNOSTIC, domain, rows, batch=str(number), now=now)
 
 
 def _all(connection: Connection, domain: str) -> pl.DataFrame:
@@ -544,7 +544,7 @@ def _planned(
     }
 
 
-def _record(
+def record_rows(
     connection: Connection,
     kind: Kind,
     domain: str,

@@ -71,4 +71,5 @@ DOMAIN = Domain(
     holdout=timedelta(days=3),
     window=timedelta(days=14),
     world=WORLD,
+    cluster="card",
 )
