@@ -101,7 +101,7 @@ def safe(
         return Answer("attention", "Look", " ".join(troubles))
     if gain.word == "Not known":
         return Answer("unknown", "No alarm", "Nothing was set aside; there is no control to ask.")
-    return Answer("good", "Safe", "No worse than the control, on time, nothing set aside.")
+    return Answer("good", "Safe", "No harm seen, on time, nothing set aside.")
 
 
 def _troubles(

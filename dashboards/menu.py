@@ -4,6 +4,7 @@ import sign_in
 import streamlit as st
 from contents import CONTENTS, Entry
 
+FIRST = next(iter(CONTENTS))
 _FRAMED = "the page was started by the menu"
 
 
@@ -13,12 +14,13 @@ def opened(who: sign_in.Visitor | None) -> st.Page:
     Pages that `who` may not open are in it, to say so, but not listed. The first page also
     answers at the dashboard's own address.
     """
-    first = next(iter(CONTENTS.values()))
     sections: dict[str, list[st.Page]] = {entry.section: [] for entry in CONTENTS.values()}
-    sections[first.section].append(_page(first, "", listed=False))
     for entry in CONTENTS.values():
         may = who is not None and who.may(entry.name)
-        sections[entry.section].append(_page(entry, entry.name, listed=may))
+        section = sections[entry.section]
+        if entry.name == FIRST:
+            section.append(_page(entry, "", listed=may))
+        section.append(_page(entry, entry.name, listed=may and entry.name != FIRST))
     return st.navigation(sections, position="hidden" if who is None else "sidebar")
 
 
@@ -36,7 +38,7 @@ def _page(entry: Entry, address: str, *, listed: bool) -> st.Page:
 
 def run(page: st.Page) -> None:
     """Runs the page for those who may open it, and tells others why they may not."""
-    entry = CONTENTS[page.url_path or next(iter(CONTENTS))]
+    entry = CONTENTS[page.url_path or FIRST]
     st.title(entry.title)
     if sign_in.admitted(entry.name):
         st.session_state[_FRAMED] = True

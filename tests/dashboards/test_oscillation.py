@@ -1,5 +1,8 @@
 """The oscillation page in its empty, usual and failed states, and with awkward series."""
 
+import json
+
+import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -40,8 +43,12 @@ def test_the_most_serious_series_is_shown_with_verdict_reasons_and_action(
     assert page.query_params["series"] == "squarecb"
     told = "\n".join(each.value for each in page.markdown)
     assert ":red-badge[:material/error: Oscillating] candidate squarecb" in told
-    assert "**Recommended:** Keep the rows of at least four cycles" in told
-    assert "• the swing is larger than the standard errors explain" in page.text[0].value
+    stored = ledger.read("diagnosis/latest").row(
+        by_predicate=pl.col("verdict") == "oscillating", named=True
+    )
+    assert stored["explanation"] in told
+    assert f"**Recommended:** {stored['action']}" in told
+    assert page.text[0].value == "\n".join(f"• {each}" for each in json.loads(stored["reasons"]))
     assert {each.label: each.value for each in page.metric}["Strongest period"] == "2 cycles"
     assert _subheaders(page) == [
         "The series",

@@ -43,20 +43,20 @@ left join (
 ) as n on s.domain = n.domain
 left join (
     select
-        domain,
-        cast(sum(decisions) as bigint) as decisions,
-        max(last_decided_at) as last_decided_at,
+        a.domain,
+        n.last_decided_at,
+        cast(sum(a.decisions) as bigint) as decisions,
         cast(
-            sum(decisions) filter (where last_decided_at > newest - interval '1 day') as bigint
+            sum(a.decisions) filter (
+                where a.last_decided_at > n.last_decided_at - interval '1 day'
+            ) as bigint
         ) as decisions_of_last_day
-    from (
-        select
-            domain,
-            decisions,
-            last_decided_at,
-            max(last_decided_at) over (partition by domain) as newest
+    from tally as a
+    inner join (
+        select domain, max(last_decided_at) as last_decided_at
         from tally
-    ) as tally
-    group by domain
+        group by domain
+    ) as n on a.domain = n.domain
+    group by a.domain, n.last_decided_at
 ) as t on s.domain = t.domain
 order by s.domain;
