@@ -49,6 +49,10 @@ NATS = 3.0  # evidence that a drift must bring, besides the logarithm of the num
 _JITTER = 1e-2
 
 
+Places = tuple[IntArray, FloatArray]
+"""The columns of each row that are not zero, and their values, both (n, s)."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Basis:
     """Which columns a context and an action become.
@@ -92,11 +96,12 @@ class Basis:
         """The block of each coefficient, (p * (1 + f) + g,): source times effect, then pairs."""
         width = self.flags.shape[1] + 1
         sources = self.sources
-        block = (sources[:, None] * width + np.arange(width)).ravel()
-        pairs = np.full(self.pairs.shape[1], width * (sources.max() + 1))
+        block: IntArray = (sources[:, None] * width + np.arange(width, dtype=np.int64)).ravel()
+        last = width * (int(sources.max()) + 1)
+        pairs = np.full(self.pairs.shape[1], last, dtype=np.int64)
         return np.unique(np.concatenate([block, pairs]), return_inverse=True)[1]
 
-    def places(self, context: pl.DataFrame) -> tuple[IntArray, FloatArray]:
+    def places(self, context: pl.DataFrame) -> Places:
         """The columns that are not zero in each row, and their values, both (n, s).
 
         What has no column is at p, one beyond the last.
@@ -212,47 +217,47 @@ def basis_of(
 class Posterior:
     """A Gaussian over the coefficients, D = p * (1 + f) + g of them, context columns first.
 
-    `variance` is the prior variance of each coefficient, one value a block; `retention` (blocks,)
-    is what the last update kept of each block.
+    `precision` is the inverse of their covariance; `variance` the prior variance of each, one
+    value a block; `retention` (blocks,) is what the last update kept of each block.
     """
 
     basis: Basis
     mean: FloatArray  # (D,)
-    covariance: FloatArray  # (D, D)
+    precision: FloatArray  # (D, D)
     variance: FloatArray  # (D,)
     retention: FloatArray  # (blocks,)
     rows: int = 0  # seen so far
 
-    def logits(self, context: pl.DataFrame) -> FloatArray:
-        """The success logit of every action at the mean coefficients, (n, k)."""
-        return next(logits(self.basis, [self.mean], context))
-
     def samples(self, count: int, rng: np.random.Generator) -> FloatArray:
         """Draws from the posterior, (count, D)."""
         with one_thread():
-            root = linalg.cholesky(self.covariance, lower=True)
-            return self.mean + rng.standard_normal((count, len(self.mean))) @ root.T
+            root = linalg.cholesky(self.precision, lower=True)
+            noise = rng.standard_normal((count, len(self.mean)))
+            spread: FloatArray = linalg.solve_triangular(root, noise.T, trans="T", lower=True)
+            return self.mean + spread.T
 
 
 def logits(
-    basis: Basis, coefficients: Iterable[FloatArray], context: pl.DataFrame
+    basis: Basis, coefficients: Iterable[FloatArray], places: Places
 ) -> Iterator[FloatArray]:
     """Success logits of every action, (n, k), for each vector of coefficients (D,).
 
     Sums run over columns and then effects, in order: a row's bits do not depend on its batch.
     """
-    index, value = basis.places(context)
+    index, value = places
     effects, count = basis.effects, len(basis.sources)
     width = effects.shape[1]
+    part = np.empty((len(index), width))
+    product = np.empty((len(index), len(effects)))
     for each in coefficients:
         table = np.zeros((count + 1, width))
         table[:count] = each[: count * width].reshape(count, width)
-        shares = np.zeros((len(index), width))
+        shares = np.zeros_like(part)
         for j in range(index.shape[1]):
-            shares += value[:, j, None] * table[index[:, j]]
+            shares += np.multiply(value[:, j, None], table[index[:, j]], out=part)
         logit = shares[:, :1] + (basis.pairs * each[count * width :]).sum(axis=1)
         for j in range(1, width):
-            logit += shares[:, j, None] * effects[:, j]
+            logit += np.multiply(shares[:, j, None], effects[:, j], out=product)
         yield logit
 
 
@@ -264,9 +269,9 @@ def prior(basis: Basis) -> Posterior:
     return Posterior(
         basis=basis,
         mean=np.zeros(len(blocks)),
-        covariance=np.diag(variance),
+        precision=np.diag(1 / variance),
         variance=variance,
-        retention=np.ones(blocks.max() + 1),
+        retention=np.ones(int(blocks.max()) + 1),
     )
 
 
@@ -343,9 +348,9 @@ class _Fit:
     evidence: float  # log, by Laplace's approximation
 
 
-def _fit(rows: _Rows, mean: FloatArray, covariance: FloatArray, start: FloatArray) -> _Fit:
+def _fit(rows: _Rows, prior: Posterior, start: FloatArray) -> _Fit:
     """The posterior's mode and curvature: Newton's method with step halving."""
-    precision, half_log = _inverse(covariance)
+    mean, precision = prior.mean, prior.precision
     theta, logit = start, rows.logit(start)
 
     def objective(theta: FloatArray, logit: FloatArray) -> float:
@@ -377,18 +382,27 @@ def _fit(rows: _Rows, mean: FloatArray, covariance: FloatArray, start: FloatArra
         theta, logit, value = tried, there, reached
     else:
         raise DataError("the posterior's mode was not found in 50 steps: is a column constant?")
-    evidence = value - half_log - float(np.log(np.diag(factor[0])).sum())
+    evidence = value + _half_log(_root(precision)) - _half_log(factor[0])
     return _Fit(theta, curvature, information, slope, evidence)
 
 
-def _inverse(matrix: FloatArray) -> tuple[FloatArray, float]:
-    """The inverse of a positive definite matrix, and half the logarithm of its determinant."""
+def _root(matrix: FloatArray) -> FloatArray:
+    """The lower Cholesky factor of a matrix that must be positive definite."""
     root, info = linalg.lapack.dpotrf(matrix, lower=1, clean=1)
     if info:
-        raise DataError("a covariance is not positive definite: it was altered, or is not one")
-    inverse, _ = linalg.lapack.dpotri(root, lower=1)
-    lower = np.tril(cast("FloatArray", inverse))
-    return lower + np.tril(lower, -1).T, float(np.log(np.diag(root)).sum())
+        raise DataError("a precision is not positive definite: it was altered, or is not one")
+    return root
+
+
+def _half_log(root: FloatArray) -> float:
+    """Half the logarithm of the determinant of a matrix, from its Cholesky factor."""
+    return float(np.log(np.diag(root)).sum())
+
+
+def _inverse(matrix: FloatArray) -> FloatArray:
+    """The inverse of a positive definite matrix."""
+    inverse, _ = linalg.lapack.dpotri(_root(matrix), lower=1, overwrite_c=1)
+    return inverse + np.tril(inverse, -1).T
 
 
 def _expected_variance(basis: Basis, mean: FloatArray, covariance: FloatArray) -> FloatArray:
@@ -403,12 +417,19 @@ def _expected_variance(basis: Basis, mean: FloatArray, covariance: FloatArray) -
 
 def relaxed(posterior: Posterior, retention: FloatArray) -> Posterior:
     """The posterior one generation on, each block having kept `retention` (blocks,) of itself."""
+    with one_thread():
+        mean, covariance = _relaxed(posterior, _inverse(posterior.precision), retention)
+        return replace(posterior, mean=mean, precision=_inverse(covariance), retention=retention)
+
+
+def _relaxed(
+    posterior: Posterior, covariance: FloatArray, retention: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Mean and covariance one generation on; `covariance` is the posterior's own."""
     kept = retention[posterior.basis.blocks]
-    covariance = posterior.covariance * kept[:, None] * kept
-    covariance[np.diag_indices(len(kept))] += (1 - kept**2) * posterior.variance
-    return replace(
-        posterior, mean=kept * posterior.mean, covariance=covariance, retention=retention
-    )
+    moved = covariance * kept[:, None] * kept
+    moved[np.diag_indices(len(kept))] += (1 - kept**2) * posterior.variance
+    return kept * posterior.mean, moved
 
 
 def widened(posterior: Posterior, context: pl.DataFrame) -> Posterior:
@@ -424,16 +445,17 @@ def widened(posterior: Posterior, context: pl.DataFrame) -> Posterior:
         first += len(after)
     rest = len(old.sources) - 1 - sum(map(len, old.levels))
     columns = np.concatenate([*at, first + np.arange(rest)])
-    tail = len(new.sources) * width + np.arange(old.pairs.shape[1])
-    place = np.concatenate([(columns[:, None] * width + np.arange(width)).ravel(), tail])
+    tail: IntArray = len(new.sources) * width + np.arange(old.pairs.shape[1], dtype=np.int64)
+    main: IntArray = (columns[:, None] * width + np.arange(width, dtype=np.int64)).ravel()
+    place = np.concatenate([main, tail])
     variance = np.empty(len(fresh.mean))
     learned = np.zeros(new.blocks.max() + 1)
     learned[new.blocks[place]] = posterior.variance  # one value a block
     variance = np.where(learned[new.blocks] > 0, learned[new.blocks], fresh.variance)
-    mean, covariance = np.zeros(len(variance)), np.diag(variance)
+    mean, precision = np.zeros(len(variance)), np.diag(1 / variance)
     mean[place] = posterior.mean
-    covariance[np.ix_(place, place)] = posterior.covariance
-    return replace(posterior, basis=new, mean=mean, covariance=covariance, variance=variance)
+    precision[np.ix_(place, place)] = posterior.precision
+    return replace(posterior, basis=new, mean=mean, precision=precision, variance=variance)
 
 
 def updated(posterior: Posterior, data: TrainingSet, *, drifting: bool = False) -> Posterior:
@@ -455,15 +477,18 @@ def updated(posterior: Posterior, data: TrainingSet, *, drifting: bool = False) 
         rows = _rows(state.basis, data)
         if not state.rows:
             return _learned_first(state, rows)
-        fit = _fit(rows, state.mean, state.covariance, state.mean)
-        retention = np.ones(state.basis.blocks.max() + 1)
+        fit = _fit(rows, state, state.mean)
+        covariance = _inverse(fit.precision)
+        retention = np.ones(int(state.basis.blocks.max()) + 1)
         if drifting:
-            retention, fit = _drift(state, rows, retention, fit)
-        covariance, _ = _inverse(fit.precision)
+            groups, price = _promising(state, fit.mean, covariance)
+            if len(groups):
+                retention, fit = _drift(state, rows, fit, groups, price)
+                covariance = _inverse(fit.precision)
         return replace(
             state,
             mean=fit.mean,
-            covariance=covariance,
+            precision=fit.precision,
             variance=_expected_variance(state.basis, fit.mean, covariance),
             retention=retention,
             rows=state.rows + len(rows.reward),
@@ -471,40 +496,36 @@ def updated(posterior: Posterior, data: TrainingSet, *, drifting: bool = False) 
 
 
 def _learned_first(state: Posterior, rows: _Rows) -> Posterior:
-    nothing = np.zeros(len(state.mean))
-    variance, mean, covariance = state.variance, nothing, state.covariance
-    for expectation in range(EXPECTATIONS):
-        if expectation:
-            variance = _expected_variance(state.basis, mean, covariance)
-        fit = _fit(rows, nothing, np.diag(variance), mean)
-        covariance, _ = _inverse(fit.precision)
-        mean = fit.mean
-    return replace(
-        state, mean=mean, covariance=covariance, variance=variance, rows=len(rows.reward)
-    )
+    fit = _fit(rows, state, state.mean)
+    for _ in range(EXPECTATIONS - 1):
+        variance = _expected_variance(state.basis, fit.mean, _inverse(fit.precision))
+        state = replace(state, variance=variance, precision=np.diag(1 / variance))
+        fit = _fit(rows, state, fit.mean)
+    return replace(state, mean=fit.mean, precision=fit.precision, rows=len(rows.reward))
 
 
 def _drift(
-    state: Posterior, rows: _Rows, retention: FloatArray, fit: _Fit
+    state: Posterior, rows: _Rows, fit: _Fit, groups: BoolArray, price: float
 ) -> tuple[FloatArray, _Fit]:
     """Which blocks moved, by the evidence of the new rows, and the fit that says so.
 
     The rows' likelihood is taken as Gaussian around the fit to search in. What the search finds is
     kept only if Laplace's evidence, computed anew, agrees; then once more around the better fit.
     """
-    groups = _groups(state.basis)
-    price = NATS + float(np.log(len(groups)))
+    retention = np.ones(groups.shape[1])
+    before = _inverse(state.precision)
     paid = 0.0
     for _ in range(2):
         noisy = fit.information.copy()
         noisy[np.diag_indices(len(noisy))] += _JITTER
-        spread, _ = _inverse(noisy)
+        spread = _inverse(noisy)
         peak = fit.mean + spread @ (fit.slope - _JITTER * fit.mean)
-        tried, moves = _search(state, peak, spread, groups, price)
+        tried, moves = _search(_Likelihood(state, before, peak, spread), groups, price)
         if not moves or (tried == retention).all():
             break
-        moved = relaxed(state, tried)
-        found = _fit(rows, moved.mean, moved.covariance, fit.mean)
+        mean, covariance = _relaxed(state, before, tried)
+        moved = replace(state, mean=mean, precision=_inverse(covariance))
+        found = _fit(rows, moved, fit.mean)
         if found.evidence - moves * price <= fit.evidence - paid:
             break
         retention, fit, paid = tried, found, moves * price
@@ -519,65 +540,86 @@ def _groups(basis: Basis) -> BoolArray:
     """
     width = basis.flags.shape[1] + 1
     source = np.repeat(basis.sources, width)
-    effect = np.tile(np.arange(width), len(basis.sources))
+    effect: IntArray = np.tile(np.arange(width, dtype=np.int64), len(basis.sources))
     blocks = basis.blocks[: len(source)]
-    sets = [np.arange(basis.blocks.max() + 1) == block for block in range(basis.blocks.max() + 1)]
-    for kind in np.unique(source):
-        sets.append(np.isin(np.arange(len(sets[0])), blocks[(source == kind) & (effect > 0)]))
-    for kind in range(width):
-        sets.append(np.isin(np.arange(len(sets[0])), blocks[effect == kind]))
+    every: IntArray = np.arange(int(basis.blocks.max()) + 1)
+    sets: list[BoolArray] = [every == block for block in every]
+    sets += [np.isin(every, blocks[(source == kind) & (effect > 0)]) for kind in np.unique(source)]
+    sets += [np.isin(every, blocks[effect == kind]) for kind in range(width)]
     return np.unique(np.array([each for each in sets if each.any()]), axis=0)
 
 
-def _search(
-    state: Posterior, peak: FloatArray, spread: FloatArray, groups: BoolArray, price: float
-) -> tuple[FloatArray, int]:
-    """Retentions of greater evidence for rows whose likelihood is Gaussian(peak, spread).
+@dataclass(frozen=True, eq=False)
+class _Likelihood:
+    """New rows whose likelihood is Gaussian(peak, spread), and what was known before them."""
 
-    Forward selection: of the groups that promise most by the slope of the log evidence, the one
-    whose drift adds most is taken, as long as it adds more than `price`. Returns the retentions
-    and how many groups were moved.
+    state: Posterior
+    covariance: FloatArray  # of the state
+    peak: FloatArray
+    spread: FloatArray
+
+    def evidence(self, retention: FloatArray) -> float:
+        """The rows' log evidence once every block kept `retention` of itself; no constants."""
+        mean, covariance = _relaxed(self.state, self.covariance, retention)
+        covariance += self.spread
+        root, info = linalg.lapack.dpotrf(covariance, lower=1, overwrite_a=1)
+        if info:
+            return -np.inf
+        gap = cast("FloatArray", linalg.solve_triangular(root, self.peak - mean, lower=True))
+        return float(-(gap @ gap) / 2) - _half_log(root)
+
+
+def _search(likelihood: _Likelihood, groups: BoolArray, price: float) -> tuple[FloatArray, int]:
+    """Retentions of greater evidence, and how many groups were moved to reach it.
+
+    Forward selection: the group whose drift adds most is moved, as long as it adds more than
+    `price`, first as far as FIRST_TRY and then as far as is best.
     """
     retention, moves = np.ones(groups.shape[1]), 0
-    value = _evidence(relaxed(state, retention), peak, spread)
+    value = likelihood.evidence(retention)
     while moves < MOVES:
         best, reached = retention, value + price
         chosen: BoolArray | None = None
-        for group in _promising(relaxed(state, retention), peak, spread, groups, price):
+        for group in groups:
             each = np.where(group, np.minimum(retention, FIRST_TRY), retention)
-            found = _evidence(relaxed(state, each), peak, spread)
+            found = likelihood.evidence(each)
             if found > reached:
                 best, reached, chosen = each, found, group
         if chosen is None:
             break
         for kept in RETENTIONS:
             each = np.where(chosen, np.minimum(retention, kept), retention)
-            found = _evidence(relaxed(state, each), peak, spread)
+            found = likelihood.evidence(each)
             if found > reached:
                 best, reached = each, found
         retention, value, moves = best, reached, moves + 1
     return retention, moves
 
 
-def _evidence(state: Posterior, peak: FloatArray, spread: FloatArray) -> float:
-    """Log evidence of rows whose likelihood is Gaussian(peak, spread), up to a constant."""
-    root, info = linalg.lapack.dpotrf(state.covariance + spread, lower=1, overwrite_a=1)
-    if info:
-        return -np.inf
-    gap = linalg.solve_triangular(root, peak - state.mean, lower=True, check_finite=False)
-    return float(-(gap @ gap) / 2 - np.log(np.diag(root)).sum())
-
-
 def _promising(
-    state: Posterior, peak: FloatArray, spread: FloatArray, groups: BoolArray, price: float
-) -> BoolArray:
-    """Groups for which forgetting a twentieth promises more evidence than a half of `price`."""
-    inverse, _ = _inverse(state.covariance + spread)
-    pull = inverse @ (peak - state.mean)
-    by_mean = pull * state.mean
-    by_covariance = pull * (state.covariance @ pull) - (inverse * state.covariance).sum(axis=1)
-    by_noise = (pull**2 - np.diag(inverse)) * state.variance
-    slope = np.bincount(state.basis.blocks, by_mean + by_covariance - by_noise)
+    state: Posterior, mean: FloatArray, covariance: FloatArray
+) -> tuple[BoolArray, float]:
+    """Groups for which forgetting a twentieth promises evidence, and the price of moving one.
+
+    Args:
+        state: what was known before the rows.
+        mean: after them, nothing having moved.
+        covariance: likewise.
+
+    The promise is the slope of the log evidence in a group's retention at one. With K the
+    covariance of what the rows say about the coefficients, K^-1 = P - P C P for the precision P
+    before and the covariance C after (Woodbury), and K^-1 S = I - P C for S = P^-1.
+    """
+    groups = _groups(state.basis)
+    price = NATS + float(np.log(len(groups)))
+    before = state.precision
+    shift = mean - state.mean
+    pull = before @ shift
+    crossed = before @ covariance
+    by_covariance = pull * shift - (1 - np.diag(crossed))
+    left = np.diag(before) - (crossed * before).sum(axis=1)
+    by_noise = (pull**2 - left) * state.variance
+    slope = np.bincount(state.basis.blocks, pull * state.mean + by_covariance - by_noise)
     promise = -0.05 * (groups @ slope)
     order = np.argsort(-promise, kind="stable")[:TRIED]
-    return groups[order[promise[order] > price / 2]]
+    return groups[order[promise[order] > price / 2]], price

@@ -26,7 +26,7 @@ Jin, Yang, Xiao and Xu (2023), "Thompson sampling with less exploration is fast 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -34,13 +34,22 @@ from scipy.special import expit, logsumexp
 
 from decisions.bandits.exploration import greedy, with_floor
 from decisions.bandits.generations import Logged, Model, Trainer
-from decisions.bandits.posterior import Basis, Posterior, basis_of, logits, prior, relaxed, updated
+from decisions.bandits.posterior import (
+    Basis,
+    Places,
+    Posterior,
+    basis_of,
+    logits,
+    prior,
+    relaxed,
+    updated,
+)
 from decisions.bandits.training_set import PairFeatures, TrainingSet
 from decisions.policy import BoolArray, FloatArray
 
 SWITCH = 0.05  # chance a generation that another belief becomes the better one
-DRAWS = 32
-SHARE = 0.1
+DRAWS = 16
+SHARE = 0.05
 FLOOR = 0.002
 
 
@@ -48,46 +57,54 @@ FLOOR = 0.002
 class Stabilised:
     """What a generation believes, and how it acts on it: an oracle and a policy's probabilities.
 
-    `beliefs` are the one that keeps everything and the one that forgets; `weights` (2,) theirs.
-    `draws` (m, D) are samples of both, shared out by weight: belief j's are `drawn[j]` many.
+    `beliefs` are the one that keeps everything and the one that forgets, over one basis;
+    `weights` (2,) theirs. `draws` (m, D) are samples of both, shared out by weight.
     """
 
     beliefs: tuple[Posterior, ...]
     weights: FloatArray
     draws: FloatArray
-    drawn: tuple[int, ...]
     share: float
     floor: float
 
     def scores(self, context: pl.DataFrame, eligible: BoolArray) -> FloatArray:
         """Expected rewards: the beliefs' predictions at their means, averaged, (n, k)."""
-        total = np.zeros(eligible.shape)
-        for weight, belief in zip(self.weights, self.beliefs, strict=True):
-            total += weight * expit(belief.logits(context))
-        return np.where(eligible, total, 0.0)
+        return self._scores(self._places(context), eligible)
 
     def probabilities(self, context: pl.DataFrame, eligible: BoolArray) -> FloatArray:
         """Rows that sum to one over the eligible actions, (n, k)."""
-        return self.explored(self.scores(context, eligible), context, eligible)
+        return self.assessed(context, eligible)[1]
 
-    def explored(
-        self, scores: FloatArray, context: pl.DataFrame, eligible: BoolArray
-    ) -> FloatArray:
-        """The probabilities that go with `scores`, (n, k)."""
+    def assessed(
+        self, context: pl.DataFrame, eligible: BoolArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Scores and probabilities, computed together, both (n, k)."""
+        places = self._places(context)
+        scores = self._scores(places, eligible)
         p = greedy(scores, eligible)
         if self.share:
-            p = (1 - self.share) * p + self.share * self._chance_of_best(context, eligible)
-        return with_floor(p, eligible, floor=self.floor) if self.floor else p
+            p = (1 - self.share) * p + self.share * self._chance_of_best(places, eligible)
+        return scores, with_floor(p, eligible, floor=self.floor) if self.floor else p
 
-    def _chance_of_best(self, context: pl.DataFrame, eligible: BoolArray) -> FloatArray:
+    def _places(self, context: pl.DataFrame) -> Places:
+        """All beliefs read the same columns: the levels grow with what all of them saw."""
+        return self.beliefs[0].basis.places(context)
+
+    def _scores(self, places: Places, eligible: BoolArray) -> FloatArray:
+        total = np.zeros(eligible.shape)
+        if all(belief is self.beliefs[0] for belief in self.beliefs):
+            total += expit(next(logits(self.beliefs[0].basis, [self.beliefs[0].mean], places)))
+        else:
+            for weight, belief in zip(self.weights, self.beliefs, strict=True):
+                total += weight * expit(next(logits(belief.basis, [belief.mean], places)))
+        return np.where(eligible, total, 0.0)
+
+    def _chance_of_best(self, places: Places, eligible: BoolArray) -> FloatArray:
         """The share of the draws under which each action is the best, (n, k)."""
         votes = np.zeros(eligible.shape)
         rows = np.arange(len(eligible))
-        first = 0
-        for belief, count in zip(self.beliefs, self.drawn, strict=True):
-            for logit in logits(belief.basis, self.draws[first : first + count], context):
-                votes[rows, np.where(eligible, logit, -np.inf).argmax(axis=1)] += 1
-            first += count
+        for logit in logits(self.beliefs[0].basis, self.draws, places):
+            votes[rows, np.where(eligible, logit, -np.inf).argmax(axis=1)] += 1
         return votes / len(self.draws)
 
 
@@ -121,13 +138,12 @@ def learned(
         beliefs = (
             _moved(beliefs, data) if retention is None else (_kept(beliefs[0], data, retention),)
         )
-    drawn = _shared_out(weights, draws)
-    samples = [belief.samples(count, rng) for belief, count in zip(beliefs, drawn, strict=True)]
+    counts = _shared_out(weights, draws)
+    samples = [belief.samples(count, rng) for belief, count in zip(beliefs, counts, strict=True)]
     return Stabilised(
         beliefs=beliefs,
         weights=weights,
         draws=np.concatenate(samples),
-        drawn=drawn,
         share=share,
         floor=floor,
     )
@@ -143,7 +159,7 @@ def _moved(beliefs: tuple[Posterior, ...], data: TrainingSet) -> tuple[Posterior
 
 
 def _kept(belief: Posterior, data: TrainingSet, retention: float) -> Posterior:
-    blocks = belief.basis.blocks.max() + 1
+    blocks = int(belief.basis.blocks.max()) + 1
     return updated(relaxed(belief, np.full(blocks, retention)), data)
 
 
@@ -157,7 +173,8 @@ def reweighted(weights: FloatArray, loss: FloatArray, *, switch: float = SWITCH)
 
 def _log_loss(belief: Posterior, data: TrainingSet) -> float:
     """Of the predictions at the mean, in nats, summed over the rows."""
-    logit = np.take_along_axis(belief.logits(data.context), data.action[:, None], axis=1)[:, 0]
+    every = next(logits(belief.basis, [belief.mean], belief.basis.places(data.context)))
+    logit = np.take_along_axis(every, data.action[:, None], axis=1)[:, 0]
     return float((np.logaddexp(0, logit) - data.reward * logit).sum())
 
 
@@ -170,31 +187,32 @@ def _shared_out(weights: FloatArray, count: int) -> tuple[int, ...]:
     return tuple(whole.tolist())
 
 
-def trainer(features: PairFeatures, **options: float) -> Trainer:
-    """A learner for `generations.run`; `options` are those of `learned`."""
-    return partial(_generation, features=features, options=options)
-
-
-def _generation(
-    logs: Sequence[Logged],
-    predecessors: Sequence[Model],
-    rng: np.random.Generator,
-    *,
+def trainer(
     features: PairFeatures,
-    options: dict[str, float],
-) -> Stabilised:
-    newest = logs[-1]
-    data = TrainingSet(context=newest.context, action=newest.action, reward=newest.reward)
-    before = predecessors[0] if predecessors else None
-    assert before is None or isinstance(before, Stabilised)
-    basis = (
-        before.beliefs[0].basis
-        if before
-        else basis_of(
-            newest.context,
-            flags=features.flags,
-            categorical=features.categorical,
-            numeric=features.numeric,
-        )
+    *,
+    share: float = SHARE,
+    floor: float = FLOOR,
+    retention: float | None = None,
+) -> Trainer:
+    """A learner for `generations.run`, of the newest rows and its last model alone."""
+
+    def generation(
+        logs: Sequence[Logged], predecessors: Sequence[Model], rng: np.random.Generator
+    ) -> Stabilised:
+        newest = logs[-1]
+        data = TrainingSet(context=newest.context, action=newest.action, reward=newest.reward)
+        before = cast("Stabilised", predecessors[0]) if predecessors else None
+        basis = before.beliefs[0].basis if before else features_basis(newest.context, features)
+        return learned(basis, data, before, rng, share=share, floor=floor, retention=retention)
+
+    return generation
+
+
+def features_basis(context: pl.DataFrame, features: PairFeatures) -> Basis:
+    """The basis of a context with an oracle's features."""
+    return basis_of(
+        context,
+        flags=features.flags,
+        categorical=features.categorical,
+        numeric=features.numeric,
     )
-    return learned(basis, data, before, rng, **options)
