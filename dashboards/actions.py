@@ -25,6 +25,12 @@ def name(domain: str, action: Sequence[float]) -> str:
     return ", ".join(f"{value:.4g}" for value in action)
 
 
+def are_vectors(domain: str) -> bool:
+    """Whether an action is a vector within bounds, not one of a list."""
+    known = domain_of(domain)
+    return known is not None and isinstance(known.actions, ActionBox)
+
+
 def meaning(domain: str, index: int) -> str:
     """What a numbered action does, for people; empty where its name says it."""
     known = domain_of(domain)

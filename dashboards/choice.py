@@ -1,6 +1,7 @@
 """What a page shows, the domain first of all: in its address, so that it can be passed on."""
 
 from datetime import date
+from typing import TypeVar
 
 import streamlit as st
 
@@ -21,6 +22,14 @@ def series(names: list[str], titles: dict[str, str]) -> str:
     return _choice("series", "Series", names, titles)
 
 
+def part(names: list[str]) -> str:
+    """The part of a page of the address (`?part=...`); choosing another changes the address."""
+    asked = st.query_params.get("part")
+    current = asked if asked in names else names[0]
+    chosen = st.segmented_control("Part", names, default=current, label_visibility="collapsed")
+    return _kept("part", chosen or current, before=current)
+
+
 def _choice(key: str, label: str, names: list[str], titles: dict[str, str]) -> str:
     asked = st.query_params.get(key)
     if asked is not None and asked not in names:
@@ -36,9 +45,10 @@ def _choice(key: str, label: str, names: list[str], titles: dict[str, str]) -> s
         index=names.index(current),
         format_func=lambda name: titles.get(str(name), str(name)),
     )
-    st.query_params[key] = chosen
+    if key == "domain" and chosen != current:
+        _forget()
     st.session_state[f"chosen {key}"] = chosen
-    return chosen
+    return _kept(key, chosen, before=current)
 
 
 def generation(numbers: list[int], titles: dict[int, str], *, label: str = "Generation") -> int:
@@ -57,13 +67,14 @@ def some(key: str, label: str, names: list[str], titles: dict[str, str]) -> str 
         format_func=lambda name: titles.get(str(name), str(name)),
         placeholder="any",
     )
-    return _kept(key, given)
+    return _kept(key, given, before=asked if asked in names else None)
 
 
 def text(key: str, label: str, *, placeholder: str) -> str | None:
     """What is written in a field, in the address too; None for nothing."""
-    given = st.text_input(label, st.query_params.get(key, ""), placeholder=placeholder)
-    return _kept(key, given.strip() or None)
+    asked = st.query_params.get(key, "")
+    given = st.text_input(label, asked, placeholder=placeholder)
+    return _kept(key, given.strip() or None, before=asked.strip() or None)
 
 
 def day(key: str, label: str) -> date | None:
@@ -73,13 +84,37 @@ def day(key: str, label: str) -> date | None:
     except ValueError:
         asked = None
     given = st.date_input(label, asked, format="YYYY-MM-DD", min_value=date(1970, 1, 1))
-    _kept(key, given.isoformat() if isinstance(given, date) else None)
-    return given if isinstance(given, date) else None
+    chosen = given if isinstance(given, date) else None
+    _kept(
+        key,
+        None if chosen is None else chosen.isoformat(),
+        before=None if asked is None else asked.isoformat(),
+    )
+    return chosen
 
 
-def _kept(key: str, value: str | None) -> str | None:
+def _forget() -> None:
+    """Leaves the choices that were made among things of another domain."""
+    for name in [name for name in st.query_params if name not in ("domain", "part")]:
+        st.query_params.pop(name)
+    for name in ("series", "generation"):
+        st.session_state.pop(f"chosen {name}", None)
+
+
+T = TypeVar("T", str, str | None)
+
+
+def _kept(key: str, value: T, *, before: T) -> T:
+    """Keeps a value in the address, and draws the page anew when it is another than `before`.
+
+    The address is what a field begins with, and a field that begins with something else is a new
+    one to Streamlit: without being drawn anew, the old one would still be there, and what is
+    chosen in it next would be lost.
+    """
     if value is None:
         st.query_params.pop(key, None)
     else:
         st.query_params[key] = value
+    if value != before:
+        st.rerun()
     return value

@@ -164,7 +164,7 @@ def _options(domain: str, row: Row, unit: Unit) -> None:
         st.info(
             "The actions are a range of numbers, not a list: there is one density and no table of"
             " propensities."
-            if not row["nominal"] or len(row["action"]) > 1
+            if actions.are_vectors(domain)
             else "Whoever took this decision kept the chance of the action taken and no other."
         )
         return

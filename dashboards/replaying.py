@@ -7,6 +7,7 @@ import opened
 import polars as pl
 import sign_in
 import streamlit as st
+from pressing import pressed
 from roles import least_role
 
 from decisions import replay
@@ -41,7 +42,7 @@ def show(domain: str, row: Row) -> None:
         st.info(f"Replaying is for the role “{least_role('replay')}”; the command says the same.")
         return
     key = f"replayed {domain} {row['decision_id']}"
-    if st.button("Replay now", type="primary", icon=":material/replay:"):
+    if pressed("Replay now", key=f"button of {key}", icon=":material/replay:", primary=True):
         with st.spinner("Deciding again"):
             st.session_state[key] = _replayed(domain, int(row["decision_id"]))
     if key in st.session_state:

@@ -15,6 +15,7 @@ import polars as pl
 import queries
 import states
 import streamlit as st
+from pressing import pressed
 
 from decisions.settings import required_database_url, settings
 from decisions.store import audit
@@ -118,7 +119,7 @@ def verification(summary: pl.DataFrame, newest: pl.DataFrame) -> None:
         "An anchor (a file of `decisions audit anchor`): the chain must contain the head it names",
         type="json",
     )
-    if st.button("Verify now", type="primary", icon=":material/verified_user:"):
+    if pressed("Verify now", key="verify", icon=":material/verified_user:", primary=True):
         anchor = None if given is None else given.getvalue()
         st.session_state["verified"] = _verified(chosen == everything, seals, anchor)
     if "verified" in st.session_state:
@@ -208,7 +209,7 @@ def export(summary: pl.DataFrame) -> None:
         return
     st.markdown(f"{size['seals']:,} seals over {size['rows']:,} rows.")
     key = f"evidence {domain} {begin} {end}"
-    if st.button("Pack the evidence", icon=":material/inventory_2:"):
+    if pressed("Pack the evidence", key="pack", icon=":material/inventory_2:"):
         st.session_state[key] = _packed(domain, begin, end)
     if key in st.session_state:
         st.download_button(

@@ -260,8 +260,9 @@ def compare(domain: str, described: pl.DataFrame, unit: Unit) -> None:
             given.append(
                 st.selectbox(label, names, index=index, format_func=lambda each: titles[each])
             )
-    if asked or given != begin:
+    if given != begin:
         st.query_params["compare"] = ",".join(given)
+        st.rerun()  # or the fields would lose the next choice: see `choice`
     first, second = (
         provenance.fields(
             described.row(by_predicate=pl.col("number") == int(each), named=True),
