@@ -4,8 +4,9 @@ from math import inf, nan
 
 import pytest
 
+from decisions.errors import DataError
 from decisions.evaluation import Estimate, Evaluation, unknown
-from decisions.gate import GateRule, judge
+from decisions.gate import ErrorBudget, GateRule, judge
 
 RULE = GateRule(margin=-0.001, limits={"churn": (0.0, 0.3)})
 
@@ -73,3 +74,23 @@ def test_approval_holds_what_would_pass() -> None:
     verdict = judge(evaluation(0.001, 0.01), GateRule(approval=True))
 
     assert (verdict.outcome, verdict.note) == ("hold", "waits for approval")
+
+
+def test_the_bound_says_its_level_and_method() -> None:
+    verdict = judge(evaluation(0.001, 0.01, churn=0.1), RULE)
+
+    assert verdict.reasons[-1].method == "level 0.95, DR"
+
+
+def test_the_shares_of_all_candidates_of_all_looks_add_up_to_the_error() -> None:
+    budget = ErrorBudget(error=0.05, looks=365)
+
+    assert sum(budget.share(2) for _ in range(2 * 365)) == pytest.approx(0.05, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"error": 0.0}, {"error": 1.0}, {"error": nan}, {"looks": 0}, {"challengers": -1}]
+)
+def test_a_budget_that_bounds_nothing_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(DataError, match="wanted an error above 0"):
+        ErrorBudget(**wrong)  # type: ignore[arg-type]

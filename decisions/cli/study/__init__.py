@@ -43,6 +43,14 @@ def oscillation(as_json: AsJson = False, fresh: Fresh = False, publish: Publish 
 
 
 @app.command()
+def peeking(as_json: AsJson = False, fresh: Fresh = False, publish: Publish = False) -> None:
+    """Five hundred years of a gate that is looked at every day: its errors, and its power."""
+    from decisions.cli.study.peeking import run
+
+    conduct("studies", "peeking", run, as_json=as_json, fresh=fresh, publish=publish)
+
+
+@app.command()
 def crash(
     kills: Annotated[int, typer.Option(min=1, help="How many times to kill.")] = 50,
     as_json: AsJson = False,

@@ -1,0 +1,220 @@
+"""A held candidate gathers evidence on later days, and may be promoted by it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from math import isclose
+
+import numpy as np
+import polars as pl
+
+from decisions import flow
+from decisions.bandits.sequential import wager
+from decisions.domain import Domain
+from decisions.evaluation import Evaluation
+from decisions.evidence import Evidence
+from decisions.flow.reviewing import challengers, evidence_since
+from decisions.gate import ErrorBudget, GateRule
+from decisions.policy import Policy, pick
+from decisions.store import audit, generations
+from decisions.store.database import Database
+from tests.integration.coins import COINS, Table, eligible, evaluate, observe
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+MARGIN = -0.01
+FEW = ErrorBudget(error=0.05, looks=100, period=timedelta(days=100), challengers=1)
+
+
+def with_evidence(
+    candidate: Policy, champion: Policy, data: pl.LazyFrame, rng: np.random.Generator
+) -> Evaluation:
+    seen = data.collect().filter(pl.col("reward").is_not_null())
+    context = observe(seen.lazy()).collect()
+    action = seen["action"].list.first().to_numpy().astype(np.int64)
+    propensity, reward = seen["propensity"].to_numpy(), seen["reward"].to_numpy()
+    new, old = (
+        pick(policy.probabilities(context, eligible(context)), action) / propensity * reward
+        for policy in (candidate, champion)
+        if isinstance(policy, Table)
+    )
+    return replace(
+        evaluate(candidate, champion, data, rng),
+        evidence=wager(new - old, lowest=-10.0, margin=MARGIN),
+    )
+
+
+def coins(budget: ErrorBudget = FEW) -> Domain:
+    return replace(COINS, gate=GateRule(margin=MARGIN, budget=budget), evaluate=with_evidence)
+
+
+def live(db: Database, domain: Domain, days: range) -> None:
+    flow.begin(db, domain, now=START, seed=11)
+    for day in days:
+        now = START + day * DAY
+        flow.catch_up(db, domain, until=now, holder="test")
+        flow.settle(db, domain, as_of=now, holder="test")
+        for number in flow.plan_generations(db, domain, cutoff=now, seed=11):
+            flow.train_generation(db, domain, number, holder="test")
+            flow.evaluate_generation(db, domain, number, holder="test")
+        flow.judge_cutoff(db, domain, cutoff=now, holder="test")
+
+
+def reviews(db: Database) -> pl.DataFrame:
+    with db.reading() as connection:
+        found = connection.exec_driver_sql(
+            "select number, cutoff, champion, since, until, outcome from review"
+            " order by cutoff, number"
+        ).all()
+    names = ("number", "cutoff", "champion", "since", "until", "outcome")
+    return pl.DataFrame([tuple(row) for row in found], schema=names, orient="row")
+
+
+def test_a_candidate_held_for_want_of_evidence_is_promoted_by_later_days(
+    database: Database,
+) -> None:
+    domain = coins()
+
+    live(database, domain, range(1, 9))
+
+    champion = generations.champion(database, domain.name)
+    first = generations.verdict(database, domain.name, champion)
+    told = reviews(database)
+    promoted = told.filter(pl.col("outcome") == "promote")
+    assert champion > 0
+    assert first is not None
+    assert first.outcome == "hold"
+    assert promoted["number"].to_list()[0] == champion
+    policy = flow.load_policy(database, domain, champion)
+    assert isinstance(policy, Table)
+    assert np.array(policy.shares).argmax(axis=1).tolist() == [2, 0]
+    assert audit.verify(database).broken is None
+
+
+def test_days_of_a_challenger_follow_one_another_and_a_repetition_adds_none(
+    database: Database,
+) -> None:
+    domain = coins(replace(FEW, error=1e-9))  # nothing is ever promoted
+    live(database, domain, range(1, 7))
+    told = reviews(database)
+
+    live(database, domain, range(1, 7))
+
+    assert reviews(database).equals(told)
+    assert told.height >= 2
+    for _, spans in told.group_by("number"):
+        ordered = spans.sort("cutoff")
+        assert (ordered["since"][1:] == ordered["until"][:-1]).all()
+
+
+def test_an_auditor_recomputes_the_evidence_from_the_stored_days(database: Database) -> None:
+    domain = coins(replace(FEW, error=1e-9))
+    live(database, domain, range(1, 6))
+    number = int(reviews(database)["number"][0])
+    generation = generations.generation(database, domain.name, number)
+    stored = {
+        each.number: each
+        for each in generations.held(database, domain.name, 0, before=START + 100 * DAY)
+    }[number]
+    assert stored.until is not None
+
+    rows = flow.history(
+        database,
+        domain,
+        since=generation.cutoff - domain.maturity - domain.holdout,
+        until=stored.until,
+        as_of=START + 5 * DAY,
+    )
+    again = with_evidence(
+        flow.load_policy(database, domain, number),
+        flow.load_policy(database, domain, 0),
+        rows.lazy(),
+        np.random.default_rng(0),
+    ).evidence
+
+    assert again is not None
+    assert again.rows == stored.evidence.rows
+    assert isclose(again.log_e_value, stored.evidence.log_e_value, abs_tol=1e-6)
+    assert isclose(again.total, stored.evidence.total, abs_tol=1e-6)
+
+
+def test_challengers_retire_with_the_champion_they_were_compared_with(
+    database: Database,
+) -> None:
+    domain = coins(replace(FEW, error=1e-9))
+    live(database, domain, range(1, 5))
+    flow.catch_up(database, domain, until=START + 5 * DAY, holder="test")
+    flow.settle(database, domain, as_of=START + 5 * DAY, holder="test")
+    before = challengers(database, domain, START + 5 * DAY)
+    number = next(iter(before))
+
+    generations.promote(
+        database, domain.name, number, by="a person", reason="test", now=START + 4.5 * DAY
+    )
+
+    assert challengers(database, domain, START + 5 * DAY) == {}
+
+
+def test_no_comparison_reads_rows_on_which_its_champion_was_chosen(database: Database) -> None:
+    domain = replace(coins(), holdout=3 * DAY)
+    flow.begin(database, domain, now=START, seed=11)
+    flow.catch_up(database, domain, until=START + 2 * DAY, holder="test")
+    flow.settle(database, domain, as_of=START + 2 * DAY, holder="test")
+    cutoff, other = START + 6 * DAY, replace(domain, gate=GateRule())
+
+    whole = evidence_since(database, domain, cutoff)
+    generations.promote(database, domain.name, 0, by="gate", reason="test", now=START + 5 * DAY)
+    chosen = evidence_since(database, domain, cutoff)
+    unbounded = evidence_since(database, other, cutoff)
+
+    assert whole == unbounded == cutoff - domain.maturity - 3 * DAY
+    assert chosen == START + 5 * DAY - domain.maturity
+
+
+def test_a_cut_off_made_up_for_late_looks_at_no_day_twice(database: Database) -> None:
+    domain = coins(replace(FEW, error=1e-9))
+    live(database, domain, range(1, 5))
+
+    again = challengers(database, domain, START + 3 * DAY)
+
+    assert all(each.since < each.until for each in again.values())
+    known = reviews(database)
+    for number, each in again.items():
+        assert (
+            known.filter(pl.col("number") == number)
+            .filter(pl.col("until") > each.since)
+            .is_empty()
+        )
+
+
+def test_evidence_of_an_evaluation_is_stored_and_read_unchanged(database: Database) -> None:
+    domain = coins()
+    live(database, domain, range(1, 4))
+    number = flow.planned_generations(database, domain, START + 3 * DAY)[0].number
+
+    found = generations.evaluation(database, domain.name, number)
+
+    assert found is not None
+    assert isinstance(found[1].evidence, Evidence)
+    assert found[1].evidence.rows > 0
+
+
+def test_looks_beyond_the_budget_hold_new_candidates(database: Database) -> None:
+    domain = coins(replace(FEW, looks=1, error=1e-9))
+    live(database, domain, range(1, 6))
+
+    last = [
+        generations.verdict(database, domain.name, each.number)
+        for each in flow.planned_generations(database, domain, START + 5 * DAY)
+    ]
+
+    assert last
+    for verdict in last:
+        assert verdict is not None
+        looks = {reason.rule: reason for reason in verdict.reasons}["looks_in_period"]
+        assert (verdict.outcome, looks.kept) == ("hold", False)
+
+
+def test_a_gate_without_a_budget_reviews_nobody(database: Database) -> None:
+    live(database, replace(coins(), gate=GateRule(margin=0.9)), range(1, 6))
+
+    assert reviews(database).is_empty()
