@@ -46,6 +46,7 @@ class Workbench:
     folder: Path
     progress: Progress
     checks: list[Check] = field(default_factory=list[Check])
+    sections: list[str] = field(default_factory=list[str])
 
     def part(self, key: str, compute: Callable[[], Any]) -> Any:
         """`compute()`, a JSON value, or what an earlier run of the same code stored for `key`.
@@ -80,6 +81,10 @@ class Workbench:
             Check(name=name, value=value, threshold=threshold, ok=ok, interval=interval)
         )
 
+    def section(self, markdown: str) -> None:
+        """Adds a table or a text that is shown and published below the figures."""
+        self.sections.append(markdown.strip())
+
 
 def machine() -> str:
     """Processor, number of cores and Python version, in words."""
@@ -113,13 +118,13 @@ def _row(check: Check) -> tuple[str, str, str, str, str]:
     return check.name, value, interval, check.threshold, ok
 
 
-def _publish(kind: str, report: dict[str, Any], checks: list[Check], notes: str) -> Path:
+def _publish(kind: str, report: dict[str, Any], bench: Workbench, notes: str) -> Path:
     """Writes the figures and the command that made them to docs/results, in a checkout."""
     path = PACKAGE.parent / "docs" / "results" / f"{report['name']}.md"
     verb = {"studies": "study", "benchmarks": "bench"}[kind]
     rows = [
         "| " + " | ".join(cell.replace("|", "\\|") for cell in _row(check)) + " |"
-        for check in checks
+        for check in bench.checks
     ]
     head = [
         f"# {report['name']}",
@@ -132,7 +137,8 @@ def _publish(kind: str, report: dict[str, Any], checks: list[Check], notes: str)
         "|---|---|---|---|---|",
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join([*head, *rows]) + "\n")
+    sections = [line for section in bench.sections for line in ("", section)]
+    path.write_text("\n".join([*head, *rows, *sections]) + "\n")
     return path
 
 
@@ -162,6 +168,8 @@ def conduct(
     seconds = time.perf_counter() - began
     ok = all(check.ok is not False for check in bench.checks)
     STDERR.print(_table(bench.checks))
+    for section in bench.sections:
+        STDERR.print(f"\n{section}", markup=False, highlight=False)
     report = {
         "name": name,
         "seconds": round(seconds, 3),
@@ -171,7 +179,7 @@ def conduct(
     }
     if publish:
         notes = inspect.getdoc(inspect.getmodule(getattr(work, "func", work))) or ""
-        STDERR.print(f"written: {_publish(kind, report, bench.checks, notes)}", markup=False)
+        STDERR.print(f"written: {_publish(kind, report, bench, notes)}", markup=False)
     if as_json:
         sys.stdout.write(json.dumps(report) + "\n")
     else:

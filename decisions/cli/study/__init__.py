@@ -43,6 +43,36 @@ def oscillation(as_json: AsJson = False, fresh: Fresh = False, publish: Publish 
 
 
 @app.command()
+def oscillation_causes(
+    as_json: AsJson = False, fresh: Fresh = False, publish: Publish = False
+) -> None:
+    """What makes generations swing: class balance, memory, support, or something else."""
+    from decisions.cli.study.oscillation_causes import run
+
+    conduct("studies", "oscillation-causes", run, as_json=as_json, fresh=fresh, publish=publish)
+
+
+@app.command()
+def stabilised(
+    subset: Annotated[bool, typer.Option("--subset", help="A few regimes, minutes.")] = False,
+    as_json: AsJson = False,
+    fresh: Fresh = False,
+    publish: Publish = False,
+) -> None:
+    """The adaptive learner against every fixed option in every regime."""
+    from decisions.cli.study.stabilised import run
+
+    conduct(
+        "studies",
+        "stabilised-subset" if subset else "stabilised",
+        partial(run, subset=subset),
+        as_json=as_json,
+        fresh=fresh,
+        publish=publish and not subset,
+    )
+
+
+@app.command()
 def peeking(as_json: AsJson = False, fresh: Fresh = False, publish: Publish = False) -> None:
     """Five hundred years of a gate that is looked at every day: its errors, and its power."""
     from decisions.cli.study.peeking import run
