@@ -10,6 +10,7 @@ import polars as pl
 class Panel:
     """One small chart: what each column is called in it, its unit, and what it shows."""
 
+    group: str
     title: str
     tells: str
     unit: str
@@ -28,6 +29,7 @@ class Panel:
 
 PANELS = (
     Panel(
+        group="Drift",
         title="Churn",
         tells="How much each policy differs from the one before it, on one fixed set of contexts."
         " Churn alone does no harm.",
@@ -39,6 +41,7 @@ PANELS = (
         },
     ),
     Panel(
+        group="Drift",
         title="Class drift",
         tells="Failures among the rows that trained the policy. A policy that chooses well sees"
         " few of them; here that is a mark of lost variety, not itself the cause.",
@@ -47,6 +50,7 @@ PANELS = (
         columns={"negatives_share": "failures"},
     ),
     Panel(
+        group="Drift",
         title="Score drift",
         tells="Largest distance between the distributions of predicted scores of this policy and"
         " the one before it (Kolmogorov-Smirnov).",
@@ -55,6 +59,7 @@ PANELS = (
         columns={"score_ks": "score distance"},
     ),
     Panel(
+        group="Drift",
         title="Ranking",
         tells="How often the model scores a success above a failure, on held-out rows; 50 % is"
         " guessing. AUC is the area under the ROC curve.",
@@ -63,6 +68,7 @@ PANELS = (
         columns={"auc": "ranking"},
     ),
     Panel(
+        group="Variety",
         title="Variety",
         tells="Entropy of the choice among the eligible actions; 100 % is uniform, 0 % always the"
         " same.",
@@ -71,12 +77,14 @@ PANELS = (
         columns={"entropy_normalised": "entropy"},
     ),
     Panel(
+        group="Variety",
         title="Actions in use",
         tells="So many equally likely actions would have the same entropy.",
         unit="actions",
         columns={"effective_actions": "effective actions"},
     ),
     Panel(
+        group="Variety",
         title="Propensities",
         tells="The smallest probabilities with which logged actions were chosen. The nearer to"
         " zero, the less the logs say about rare actions.",
@@ -85,6 +93,7 @@ PANELS = (
         columns={"propensity_1_percent": "1 % quantile", "propensity_minimum": "minimum"},
     ),
     Panel(
+        group="Calibration",
         title="Calibration",
         tells="Mean error of predicted scores at the best action, and at the other eligible ones."
         " Their distance is the realizability gap.",
@@ -97,6 +106,7 @@ PANELS = (
         },
     ),
     Panel(
+        group="Calibration",
         title="Optimism about untried actions",
         tells="Mean predicted minus true score of actions the policy does not choose. Above zero"
         " it believes in what it has not tried.",
@@ -105,20 +115,23 @@ PANELS = (
         columns={"bias_unchosen": "optimism"},
     ),
     Panel(
-        title="Training window: cycles",
+        group="Training window",
+        title="Cycles",
         tells="How many cycles' logs trained the policy. One alone lets a policy forget what the"
         " one before it knew.",
         unit="cycles",
         columns={"window_cycles": "cycles in the window"},
     ),
     Panel(
-        title="Training window: rows",
+        group="Training window",
+        title="Rows",
         tells="How many logged decisions trained the policy.",
         unit="rows",
         columns={"window_rows": "rows in the window"},
     ),
     Panel(
-        title="Training window: origin",
+        group="Training window",
+        title="Origin",
         tells="Training rows that the baseline logged. They keep what is known of actions that"
         " later policies avoid.",
         unit="% of training rows",
@@ -126,6 +139,7 @@ PANELS = (
         columns={"window_uniform_share": "from the baseline"},
     ),
     Panel(
+        group="Calibration",
         title="What the logs carry",
         tells="Effective sample size of the policy over the log, and decisions still without an"
         " outcome.",

@@ -16,7 +16,7 @@ from measures import MOVES_WITH, PANELS, Panel
 from states import empty, shown
 from units import Unit, unit_of
 
-COLUMNS = 3  # of small charts
+COLUMNS = 4  # of small charts: as many as the largest group has
 
 
 def page() -> None:
@@ -30,7 +30,6 @@ def page() -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         worst_first = glance.in_order(latest.to_dicts())
         domain = choice.domain(list(dict.fromkeys(row["domain"] for row in worst_first)))
-        _forget_series_of_another(domain)
         found = [row for row in worst_first if row["domain"] == domain]
         names = [row["series"] for row in found]
         series = choice.series(names, {name: _title(name) for name in names})
@@ -44,16 +43,8 @@ def page() -> None:
     over_time(cycles, unit, as_tables=as_tables)
     rhythm(statistics, as_tables=as_tables)
     moves_with(statistics, as_tables=as_tables)
-    drift(cycles, as_tables=as_tables)
+    beside(cycles, as_tables=as_tables)
     everyone(found, unit)
-
-
-def _forget_series_of_another(domain: str) -> None:
-    """After a change of domain, the series of the one before it is not asked for any more."""
-    before = st.session_state.get("oscillation of")
-    if before not in (None, domain):
-        st.query_params.pop("series", None)
-    st.session_state["oscillation of"] = domain
 
 
 def _title(series: str) -> str:
@@ -251,21 +242,21 @@ def moves_with(statistics: Mapping[str, Any], *, as_tables: bool) -> None:
         _table(ordered.rename({"measure": "Measure", "r": "Correlation", "n": "Cycles"}))
 
 
-def drift(cycles: pl.DataFrame, *, as_tables: bool) -> None:
-    """Churn, drift, variety, calibration and provenance, a small chart each."""
+def beside(cycles: pl.DataFrame, *, as_tables: bool) -> None:
+    """Churn, drift, variety, calibration and provenance: small charts, a group at a time."""
     there = [each for each in PANELS if each.measured(cycles)]
     if there:
         st.subheader("What changed beside the value?")
-    for start in range(0, len(there), COLUMNS):
-        row = there[start : start + COLUMNS]
-        for column, panel in zip(st.columns(COLUMNS), row, strict=False):
+        group = choice.part(list(dict.fromkeys(each.group for each in there)))
+        panels = [each for each in there if each.group == group]
+        for column, panel in zip(st.columns(COLUMNS), panels, strict=False):
             with column:
                 st.markdown(f"**{panel.title}**")
                 st.caption(panel.tells)
                 st.altair_chart(_drawn(panel, cycles))
                 if as_tables:
                     _table(_scaled(cycles, panel.measured(cycles), panel.scale))
-    absent = [each.title.lower() for each in PANELS if each not in there]
+    absent = [f"{each.group}: {each.title}".lower() for each in PANELS if each not in there]
     if absent:
         st.caption(f"Not measured for this series: {', '.join(absent)}.")
 

@@ -193,10 +193,12 @@ def changed(each: Glance) -> None:
 
 
 def _standing(facts: Mapping[str, Any]) -> list[str]:
-    told = [
-        f"Champion {facts['champion']} ({facts['champion_policy']}) since"
-        f" {facts['promoted_at']:%-d %b %Y}"
-    ]
+    since = (
+        "from the beginning"
+        if facts["promoted_by"] == "begin"
+        else f"since {facts['promoted_at']:%-d %b %Y}"
+    )
+    told = [f"Champion {facts['champion']} ({facts['champion_policy']}) {since}"]
     if facts["decisions"] is not None:
         told.append(
             f"{facts['decisions']:,} decisions until {facts['last_decided_at']:%-d %b %Y, %H:%M},"

@@ -59,7 +59,7 @@ def test_the_most_serious_series_is_shown_with_verdict_reasons_and_action(
         "What changed beside the value?",
         "All series of this domain",
     ]
-    assert len(page.get("vega_lite_chart")) == 5 + 13
+    assert len(page.get("vega_lite_chart")) == 5 + 4
     everyone = page.dataframe[0].value
     assert everyone["Series"].to_list() == ["squarecb", "deployed", "fastcb"]
     assert everyone["Verdict"].to_list() == ["oscillating", "suspect", "stable"]
@@ -74,10 +74,26 @@ def test_every_figure_is_there_as_a_table_too(
     page.toggle[0].set_value(True).run()
 
     assert not page.exception
-    assert len(page.dataframe) == 1 + 2 + 1 + 13 + 1
+    assert len(page.dataframe) == 1 + 2 + 1 + 4 + 1
     series = page.dataframe[0].value
     assert len(series) == 16
     assert None not in series["Value, percentage points"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("part", "charts"),
+    [("Drift", 4), ("Variety", 3), ("Calibration", 3), ("Training window", 3), ("nothing", 4)],
+)
+def test_what_changed_beside_the_value_is_shown_a_group_at_a_time(
+    page: AppTest, ledger: Database, monkeypatch: pytest.MonkeyPatch, part: str, charts: int
+) -> None:
+    monkeypatch.setenv("DECISIONS_DATABASE_URL", ledger.url)
+    page.query_params["part"] = part
+
+    page.run()
+
+    assert not page.error
+    assert len(page.get("vega_lite_chart")) == 5 + charts
 
 
 def test_cycles_without_a_control_are_gaps_and_are_named(
