@@ -189,7 +189,7 @@ class OraclePolicy:
 
     def act(self, context: pl.DataFrame, eligible: BoolArray, keys: RowKeys) -> Draw:
         """One action a row."""
-        return _draw(self.assess(context, eligible), keys)
+        return drawn(self.assess(context, eligible), keys)
 
 
 def without_exploring(policy: OraclePolicy) -> OraclePolicy:
@@ -219,7 +219,7 @@ class Uniform:
 
     def act(self, context: pl.DataFrame, eligible: BoolArray, keys: RowKeys) -> Draw:
         """One action a row."""
-        return _draw(self.assess(context, eligible), keys)
+        return drawn(self.assess(context, eligible), keys)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,7 +253,7 @@ class FixedAction:
 
     def act(self, context: pl.DataFrame, eligible: BoolArray, keys: RowKeys) -> Draw:
         """One action a row."""
-        return _draw(self.assess(context, eligible), keys)
+        return drawn(self.assess(context, eligible), keys)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,7 +276,7 @@ class Floor:
 
     def act(self, context: pl.DataFrame, eligible: BoolArray, keys: RowKeys) -> Draw:
         """One action a row."""
-        return _draw(self.assess(context, eligible), keys)
+        return drawn(self.assess(context, eligible), keys)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,7 +299,7 @@ class Damped:
 
     def act(self, context: pl.DataFrame, eligible: BoolArray, keys: RowKeys) -> Draw:
         """One action a row."""
-        return _draw(self.assess(context, eligible), keys)
+        return drawn(self.assess(context, eligible), keys)
 
 
 ARMS = ("control", "explore", "exploit")
@@ -369,7 +369,7 @@ class Split:
         within, seen = self.arm_probabilities(context, eligible)
         arm = self.arms(context, keys)
         chosen = within[arm, np.arange(len(arm))]
-        draw = _draw(replace(seen, probabilities=chosen), keys)
+        draw = drawn(replace(seen, probabilities=chosen), keys)
         marginal = self._marginal(within, seen).probabilities
         return replace(
             draw,
@@ -403,7 +403,7 @@ def cluster_ids(context: pl.DataFrame, column: str) -> IntArray:
     return values.cast(pl.Int64).to_numpy()
 
 
-def _draw(seen: Assessment, keys: RowKeys) -> Draw:
+def drawn(seen: Assessment, keys: RowKeys) -> Draw:
     """The action each row's own uniform number falls on, actions ascending."""
     uniforms = keys.uniforms("action")[:, 0]
     action = choose(seen.probabilities, uniforms)

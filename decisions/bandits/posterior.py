@@ -144,11 +144,16 @@ class Basis:
         return np.column_stack(index), np.column_stack(value)
 
     def with_levels_of(self, context: pl.DataFrame) -> "Basis":
-        """The same basis with a further level for each name that is new in `context`."""
+        """The same basis with a further level for each name that is new in `context`.
+
+        The most frequent ones, as many as COEFFICIENTS have room for.
+        """
+        room = COEFFICIENTS // self.effects.shape[1] - len(self.sources)
+        share = max(0, room) // max(1, len(self.categorical))
         return replace(
             self,
             levels=tuple(
-                (*levels, *sorted(set(_names(context, name)) - set(levels)))
+                (*levels, *_names(context, name, most=share, but=levels))
                 for name, levels in zip(self.categorical, self.levels, strict=True)
             ),
         )
@@ -164,10 +169,17 @@ def _number(context: pl.DataFrame, name: str) -> FloatArray:
     return number
 
 
-def _names(context: pl.DataFrame, column: str) -> list[str]:
+def _names(
+    context: pl.DataFrame, column: str, *, most: int, but: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """The names in a column, at most `most`: the most frequent, among equals the first; sorted."""
     if column not in context.columns:
         raise DataError(f"context has no column {column!r}; it has {context.columns}")
-    return context[column].cast(pl.String).drop_nulls().unique().sort().to_list()
+    counted = context[column].cast(pl.String).drop_nulls().value_counts(name="rows")
+    fresh = counted.filter(~pl.col(column).is_in(list(but)))
+    return tuple(
+        sorted(fresh.sort("rows", column, descending=[True, False])[column].head(most).to_list())
+    )
 
 
 def basis_of(
@@ -179,16 +191,18 @@ def basis_of(
 ) -> Basis:
     """The basis that `context` suggests: its levels, and equal shares of its rows a bin.
 
-    A number with no more values than bins has no bins: its slope is enough.
+    A number with no more values than bins has no bins: its slope is enough. Rare levels have no
+    column where COEFFICIENTS have no room for all.
 
     Raises:
         DataError: a column is missing or not a number, or there is no row.
     """
     if not context.height:
         raise DataError("no rows to learn levels and scales from")
-    levels = tuple(tuple(_names(context, name)) for name in categorical)
-    fixed = 1 + sum(map(len, levels)) + len(numeric)
-    room = COEFFICIENTS / (1 + flags.shape[1]) - fixed
+    room = COEFFICIENTS // (1 + flags.shape[1]) - 1 - len(numeric)
+    share = max(0, room) // max(1, len(categorical))
+    levels = tuple(_names(context, name, most=share) for name in categorical)
+    room -= sum(map(len, levels))
     bins = next((count for count in BINS if count * len(numeric) <= room), 0)
     edges: list[FloatArray] = []
     centre, scale = np.zeros(len(numeric)), np.ones(len(numeric))

@@ -32,8 +32,9 @@ import numpy as np
 import polars as pl
 from scipy.special import expit, logsumexp
 
-from decisions.bandits.exploration import greedy, with_floor
+from decisions.bandits.exploration import best_action, greedy, with_floor
 from decisions.bandits.generations import Logged, Model, Trainer
+from decisions.bandits.policies import Assessment, drawn
 from decisions.bandits.posterior import (
     Basis,
     Places,
@@ -45,7 +46,8 @@ from decisions.bandits.posterior import (
     updated,
 )
 from decisions.bandits.training_set import PairFeatures, TrainingSet
-from decisions.policy import BoolArray, FloatArray
+from decisions.policy import BoolArray, Draw, FloatArray
+from decisions.seeds import RowKeys
 
 SWITCH = 0.05  # chance a generation that another belief becomes the better one
 DRAWS = 16
@@ -55,7 +57,7 @@ FLOOR = 0.002
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stabilised:
-    """What a generation believes, and how it acts on it: an oracle and a policy's probabilities.
+    """What a generation believes, and how it acts on it: a policy.
 
     `beliefs` are the one that keeps everything and the one that forgets, over one basis;
     `weights` (2,) theirs. `draws` (m, D) are samples of both, shared out by weight.
@@ -66,6 +68,7 @@ class Stabilised:
     draws: FloatArray
     share: float
     floor: float
+    last_row: int = -1  # the id of the newest row learned from, where rows have ids
 
     def scores(self, context: pl.DataFrame, eligible: BoolArray) -> FloatArray:
         """Expected rewards: the beliefs' predictions at their means, averaged, (n, k)."""
@@ -73,18 +76,23 @@ class Stabilised:
 
     def probabilities(self, context: pl.DataFrame, eligible: BoolArray) -> FloatArray:
         """Rows that sum to one over the eligible actions, (n, k)."""
-        return self.assessed(context, eligible)[1]
+        return self.assess(context, eligible).probabilities
 
-    def assessed(
-        self, context: pl.DataFrame, eligible: BoolArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """Scores and probabilities, computed together, both (n, k)."""
+    def assess(self, context: pl.DataFrame, eligible: BoolArray) -> Assessment:
+        """Probabilities, the best action and scores, computed together."""
         places = self._places(context)
         scores = self._scores(places, eligible)
+        best = best_action(scores, eligible)
         p = greedy(scores, eligible)
         if self.share:
             p = (1 - self.share) * p + self.share * self._chance_of_best(places, eligible)
-        return scores, with_floor(p, eligible, floor=self.floor) if self.floor else p
+        if self.floor:
+            p = with_floor(p, eligible, floor=self.floor)
+        return Assessment(probabilities=p, nominal=best, scores=scores, arm="explore")
+
+    def act(self, context: pl.DataFrame, eligible: BoolArray, keys: RowKeys) -> Draw:
+        """One action a row."""
+        return drawn(self.assess(context, eligible), keys)
 
     def _places(self, context: pl.DataFrame) -> Places:
         """All beliefs read the same columns: the levels grow with what all of them saw."""

@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 
 from decisions.actions import ActionSet
-from decisions.bandits.policies import Assessment, BanditPolicy
+from decisions.bandits.policies import Assessment, BanditPolicy, drawn
 from decisions.bandits.serialisation import dump as dump_files
 from decisions.bandits.serialisation import load as load_files
 from decisions.domains.open_bandit.loader import CAMPAIGNS, FEATURES
 from decisions.errors import DataError
-from decisions.policy import BoolArray, Draw, FloatArray, choose, pick
+from decisions.policy import BoolArray, Draw, FloatArray
 from decisions.seeds import RowKeys
 
 ACTIONS = ActionSet(
@@ -87,20 +87,7 @@ class ByCampaign:
 
     def act(self, context: pl.DataFrame, eligible: BoolArray, keys: RowKeys) -> Draw:
         """One item a row."""
-        seen = self.assess(context, eligible)
-        uniform = keys.uniforms("action")[:, 0]
-        action = choose(seen.probabilities, uniform)
-        propensity = pick(seen.probabilities, action)
-        return Draw(
-            action=action[:, None].astype(np.float64),
-            nominal=seen.nominal[:, None].astype(np.float64),
-            propensity=propensity,
-            arm=np.full(len(action), seen.arm),
-            arm_propensity=propensity,
-            uniform=uniform,
-            probabilities=seen.probabilities,
-            scores=seen.scores,
-        )
+        return drawn(self.assess(context, eligible), keys)
 
     def with_part(self, campaign: str, policy: BanditPolicy, *, logger: str) -> "ByCampaign":
         """This, with a new policy for one campaign."""

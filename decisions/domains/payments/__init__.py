@@ -1,9 +1,10 @@
 """Payments: which interventions to apply to an attempt, learned from logged authorisations.
 
-What production runs is read here. The values were chosen in the simulator: environments 20 and
-21, 10 000 decisions a generation, 8 generations of memory, no floor; figures are the value of the
-whole traffic minus that of doing nothing, mean of later generations. Half of the cards exploring
-earned +2.5 pp with SquareCB 300 or 1000 and +2.6 pp with FastCB 100 or 300; a quarter +2.5 pp
+What production runs is read here: a SquareCB policy over boosted trees, and the stabilised one
+(`bandits.stabilised`), which has none to choose but its floor. SquareCB's values were chosen in
+the simulator: environments 20 and 21, 10 000 decisions a generation, 8 generations of memory, no
+floor; figures are the value of the whole traffic minus that of doing nothing, mean of later
+generations. Half of the cards exploring earned +2.5 pp with SquareCB 300 or 1000 and +2.6 pp with FastCB 100 or 300; a quarter +2.5 pp
 (SquareCB 1000) and +1.9 to +2.2 pp (FastCB); a tenth +1.7 to +2.0 pp (SquareCB 1000). Greedier
 rules move more traffic: the best action of a half-exploring SquareCB 300 changed on 0.35 of rows
 from one generation to the next, of FastCB 1000 on 0.49. Trees as in the reference (50 of 15
@@ -16,10 +17,9 @@ Maturity is two days: with the delay preset LIGHT, 0.36 % of authorised and 0.01
 payments are still open then (1.9 % and 0.36 % after one day). What is open is left out, so the
 rate of the rest is 0.03 pp too low; comparisons share that error.
 
-Holdouts of three days overlap from one daily cut-off to the next. A champion was chosen on rows
-of which two days judge its successors: it looks better on them than it is, which holds candidates
-back, so the error is on the side of the incumbent. The error rate of the gate is that of one
-cut-off, not of all together; a gate that stays valid under daily looking is a later piece of work.
+Holdouts of three days overlap from one daily cut-off to the next. No comparison is judged on rows
+on which its champion was chosen (`flow.reviewing.evidence_since`), and the gate's error is that of
+a whole year of daily looks (`evaluation.GATE.budget`), not of one.
 """
 
 from datetime import timedelta
@@ -28,13 +28,13 @@ import numpy as np
 import polars as pl
 
 from decisions.bandits.oracles import LightGBMConfig
-from decisions.bandits.policies import FastCB, SquareCB, Uniform
+from decisions.bandits.policies import SquareCB, Uniform
 from decisions.domain import Domain
 from decisions.domains.payments.actions import ACTIONS, eligible
 from decisions.domains.payments.evaluation import GATE, evaluate
 from decisions.domains.payments.features import observe
 from decisions.domains.payments.simulator import UNITS, Environment
-from decisions.domains.payments.training import Recipe, dump, load
+from decisions.domains.payments.training import Recipe, StabilisedRecipe, dump, load
 from decisions.domains.payments.world import SimulatedWorld
 
 WORLD = SimulatedWorld(environment=Environment(seed=2024))
@@ -61,7 +61,7 @@ DOMAIN = Domain(
     eligible=eligible,
     candidates={
         "squarecb": Recipe(rule=SquareCB(300.0), explore_share=0.5, average=2, oracle=ORACLE),
-        "fastcb": Recipe(rule=FastCB(100.0), explore_share=0.5, average=2, oracle=ORACLE),
+        "stabilised": StabilisedRecipe(),
     },
     evaluate=evaluate,
     gate=GATE,

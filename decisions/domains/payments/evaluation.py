@@ -16,9 +16,9 @@ from decisions.domains.payments.actions import COUNT, DO_NOTHING
 from decisions.domains.payments.training import (
     context_of,
     fit_encoded,
+    is_trained,
     logged_actions,
     logged_eligible,
-    newest_oracle,
     settled,
 )
 from decisions.evaluation import Evaluation
@@ -115,11 +115,10 @@ def evaluate(
         champion=p_old,
         baselines={"do nothing": nothing, "uniform": uniform(log.eligible)},
     )
-    trained = newest_oracle(champion) is not None
     checks = {
         **found.checks,
         "unresolved_share": unresolved,
-        "churn_from_trained": found.checks["churn_tv"] if trained else 0.0,
+        "churn_from_trained": found.checks["churn_tv"] if is_trained(champion) else 0.0,
     }
     evidence = paired_evidence(log, candidate=p_new, champion=p_old, margin=GATE.margin)
     return replace(found, checks=checks, evidence=evidence)

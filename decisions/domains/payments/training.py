@@ -17,9 +17,12 @@ from decisions.bandits.policies import (
     Rule,
     Split,
 )
+from decisions.bandits.posterior import Basis, Posterior, basis_of
+from decisions.bandits.stabilised import SHARE, Stabilised, learned
 from decisions.bandits.training_set import TrainingSet, pair_features
 from decisions.domains.payments.actions import COUNT, DO_NOTHING, FLAG_MATRIX
 from decisions.domains.payments.features import (
+    CATEGORIES,
     CODES,
     NUMERIC,
     RATES,
@@ -149,6 +152,80 @@ class Recipe:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class StabilisedRecipe:
+    """How a stabilised candidate is trained: a `Trainer` (see `bandits.stabilised`).
+
+    It carries on from the newest stabilised policy among the champions before it, with the rows
+    that one has not seen; without one it learns from the whole window. Every exploring row
+    teaches, none twice. All traffic but the control slice explores, since exploring is nearly the
+    best action.
+
+    `floor`/K on every eligible action is what evaluating other candidates on these logs needs.
+    """
+
+    control_share: float = 0.01
+    share: float = SHARE
+    floor: float = 0.02
+
+    def __call__(
+        self, history: pl.LazyFrame, predecessors: Sequence[Policy], rng: np.random.Generator
+    ) -> Policy:
+        """A policy from the exploring rows of `history` whose outcome was known.
+
+        Raises:
+            DataError: no exploring row has a known outcome, and nothing was learned before.
+        """
+        known = [seen for policy in predecessors if (seen := stabilised_part(policy))]
+        explore = self._carried_on(known[0], history, rng) if known else self._begun(history, rng)
+        return Split(
+            explore=explore,
+            explore_share=1.0 - self.control_share,
+            control=FixedAction(action=DO_NOTHING),
+            control_share=self.control_share,
+            cluster="arm_key",
+        )
+
+    def _begun(self, history: pl.LazyFrame, rng: np.random.Generator) -> Stabilised:
+        rows = settled(history.filter(pl.col("arm") == "explore"))
+        basis = basis_of(
+            context_of(rows), flags=FLAG_MATRIX, categorical=CATEGORIES, numeric=NUMERIC
+        )
+        return self._learned(basis, rows, None, rng)
+
+    def _carried_on(
+        self, before: Stabilised, history: pl.LazyFrame, rng: np.random.Generator
+    ) -> Stabilised:
+        """What `before` knows, and the rows since; itself where none is known yet."""
+        fresh = (pl.col("decision_id") > before.last_row) & (pl.col("arm") == "explore")
+        rows = history.filter(fresh, pl.col("reward").is_not_null()).collect()
+        if rows.is_empty():
+            return before
+        return self._learned(before.beliefs[0].basis, settled(rows.lazy()), before, rng)
+
+    def _learned(
+        self, basis: Basis, rows: pl.DataFrame, before: Stabilised | None, rng: np.random.Generator
+    ) -> Stabilised:
+        data = TrainingSet(
+            context=context_of(rows),
+            action=logged_actions(rows),
+            reward=rows["reward"].to_numpy(),
+        )
+        policy = learned(basis, data, before, rng, share=self.share, floor=self.floor)
+        return replace(policy, last_row=rows["decision_id"][-1])
+
+
+def stabilised_part(policy: Policy) -> Stabilised | None:
+    """What a policy of `StabilisedRecipe` believes; None for any other policy."""
+    part: object = policy.explore if isinstance(policy, Split) else policy
+    return part if isinstance(part, Stabilised) else None
+
+
+def is_trained(policy: Policy) -> bool:
+    """Whether a policy learned from rows at all; the baseline did not."""
+    return newest_oracle(policy) is not None or stabilised_part(policy) is not None
+
+
 def newest_oracle(policy: Policy) -> EncodedOracle | None:
     """The oracle that a policy of `Recipe` was trained with itself; None for any other policy."""
     part: object = policy
@@ -163,7 +240,7 @@ def newest_oracle(policy: Policy) -> EncodedOracle | None:
     return part if isinstance(part, EncodedOracle) else None
 
 
-_KINDS = (Encoder, EncodedOracle)
+_KINDS = (Basis, EncodedOracle, Encoder, Posterior, Stabilised)
 
 
 def dump(policy: Policy) -> dict[str, bytes]:

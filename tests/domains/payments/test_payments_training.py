@@ -16,9 +16,11 @@ from decisions.domains.payments.evaluation import evaluate
 from decisions.domains.payments.features import BLOCKS, RATES, fit_encoder
 from decisions.domains.payments.training import (
     Recipe,
+    StabilisedRecipe,
     context_of,
     logged_eligible,
     newest_oracle,
+    stabilised_part,
 )
 from decisions.domains.payments.world import Retries
 from decisions.errors import DataError
@@ -297,3 +299,38 @@ def test_samples_have_the_unit_schema() -> None:
     assert some.schema == DOMAIN.units
     assert some.height == 17
     assert set(DECISIONS) & set(DOMAIN.units) == {"parent_id"}
+
+
+def test_a_stabilised_candidate_carries_on_and_reads_no_row_twice(
+    uniform_history: pl.DataFrame,
+) -> None:
+    recipe = StabilisedRecipe()
+    first = recipe(uniform_history.lazy(), [], stream(1, "test"))
+    later = history_of(first, 2_000, day=1)
+    second = recipe(pl.concat([uniform_history, later]).lazy(), [first], stream(2, "test"))
+    alone = recipe(later.lazy(), [first], stream(2, "test"))
+    assert DOMAIN.dump(second) == DOMAIN.dump(alone)
+    before, after = stabilised_part(first), stabilised_part(second)
+    assert before is not None
+    assert after is not None
+    taught = later.filter(pl.col("reward").is_not_null(), pl.col("arm") == "explore").height
+    assert after.beliefs[0].rows == before.beliefs[0].rows + taught
+
+
+def test_without_a_new_row_a_stabilised_candidate_stays_what_it_was(
+    uniform_history: pl.DataFrame,
+) -> None:
+    recipe = StabilisedRecipe()
+    first = recipe(uniform_history.lazy(), [], stream(1, "test"))
+    again = recipe(uniform_history.lazy(), [first], stream(2, "test"))
+    assert DOMAIN.dump(again) == DOMAIN.dump(first)
+
+
+def test_a_stabilised_candidate_finds_its_predecessor_behind_another_champion(
+    uniform_history: pl.DataFrame,
+) -> None:
+    recipe = StabilisedRecipe()
+    first = recipe(uniform_history.lazy(), [], stream(1, "test"))
+    other = SMALL(uniform_history.lazy(), [], stream(1, "test"))
+    again = recipe(uniform_history.lazy(), [other, first], stream(2, "test"))
+    assert DOMAIN.dump(again) == DOMAIN.dump(first)
