@@ -101,7 +101,10 @@ def settle_dag(name: str, domain: Callable[[], "Domain"], *, schedule: str, doc:
 def generation_dag(
     name: str, domain: Callable[[], "Domain"], *, schedule: str | None, doc: str
 ) -> DAG:
-    """Trains the candidates of a cut-off side by side, judges them together, tells MLflow."""
+    """Trains the candidates of a cut-off side by side, judges them together, tells MLflow.
+
+    Then every series of the domain is diagnosed anew, and a verdict that changed is announced.
+    """
 
     @task(**RETRY)
     def plan(dag_run: DagRun, ti: TaskInstance) -> list[int]:
@@ -119,7 +122,13 @@ def generation_dag(
 
         from decisions import flow
 
-        return flow.train_generation(database(), domain(), number, holder=holder_of(ti))
+        run = {
+            "dag": ti.dag_id,
+            "run": ti.run_id,
+            "task": ti.task_id,
+            "map_index": -1 if ti.map_index is None else ti.map_index,
+        }
+        return flow.train_generation(database(), domain(), number, holder=holder_of(ti), run=run)
 
     @task(**RETRY)
     def evaluate(number: int, ti: TaskInstance) -> int:
@@ -146,9 +155,19 @@ def generation_dag(
         flow.diagnose(database(), domain(), cutoff=cutoff_of(dag_run))
         flow.track(database(), domain(), mlflow_url())
 
+    @task(**RETRY)
+    def alert(dag_run: DagRun) -> None:
+        import alerts
+        from edge import database
+
+        from decisions import flow
+
+        for channel, send in alerts.channels().items():
+            flow.announce(database(), domain(), channel, send, now=cutoff_of(dag_run))
+
     @dag(f"{name}_generation", schedule=_schedule(schedule), tags=[name], doc_md=doc, **USUAL)
     def wiring() -> None:
         trained = train.expand(number=plan())
-        evaluate.expand(number=trained) >> judge() >> publish()
+        evaluate.expand(number=trained) >> judge() >> publish() >> alert()
 
     return wiring()

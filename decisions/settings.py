@@ -19,6 +19,8 @@ class Settings(BaseSettings):
     airflow_url: str | None = None
     dashboard_url: str | None = None
     seed: int = 20_260_101  # of everything random that is not a study's
+    alert_webhook: str | None = None  # where changes of verdict are posted, as JSON
+    alert_email: str | None = None  # addresses that are told of them, by Airflow's SMTP connection
     payments_transactions: str | None = None  # a folder or sql:SCHEMA; None: the simulator
     sign_in_file: Path | None = None  # Streamlit secrets with [auth]; None: no sign-in, loopback
     roles_file: Path | None = None  # who is viewer, manager or auditor of the dashboard

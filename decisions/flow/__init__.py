@@ -1,5 +1,6 @@
 """The spine: the steps a DAG runs, for any domain. Each finds its own result when run twice."""
 
+from decisions.flow.announcing import announce
 from decisions.flow.comparing import evaluate_generation, judge_cutoff
 from decisions.flow.deciding import decide, decisions_for
 from decisions.flow.ingesting import ingest_log
@@ -22,6 +23,7 @@ __all__ = [
     "DAY",
     "GRACE",
     "LOOKBACK",
+    "announce",
     "arrive",
     "arrive_late",
     "begin",

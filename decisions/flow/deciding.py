@@ -62,7 +62,8 @@ def decide(db: Database, domain: Domain, *, now: datetime, holder: str) -> int:
         number = generations.champion_at(db, domain.name, now)
         seed = generations.generation(db, domain.name, number).seed
         policy = load_policy(db, domain, number)
-        pending = decision_log.pending(db, domain.name, now)
+        waiting = decision_log.waiting(db, domain.name, now)
+        pending = waiting.units
         if pending.height:
             failed_before = undecided.undecidable(db, domain.name, number)
             pending = pending.filter(~pl.col("unit_id").is_in(failed_before.implode()))
@@ -80,6 +81,7 @@ def decide(db: Database, domain: Domain, *, now: datetime, holder: str) -> int:
                 written += decision_log.append(
                     db, domain.name, "decision", batch, pl.concat(made), now=now, lease=lease
                 ).written
+        decision_log.mark_decided(db, domain.name, waiting.through, lease=lease)
     return written
 
 

@@ -11,10 +11,10 @@ from decisions.domain import Domain
 from decisions.flow.ingesting import ingest_log
 from decisions.flow.rows import history, unresolved_share
 from decisions.flow.steps import BEGINNING, DAY, GRACE, batch_name, day_of, days, leased, sealed
-from decisions.frames import UTC_TIME, month_bounds
+from decisions.frames import UTC_TIME
 from decisions.policy import Policy
 from decisions.seeds import stream
-from decisions.store import artifacts, generations
+from decisions.store import artifacts, decision_log, generations
 from decisions.store.database import Database
 from decisions.store.generations import Generation
 
@@ -112,14 +112,7 @@ def plan_generations(db: Database, domain: Domain, *, cutoff: datetime, seed: in
     if planned:
         return [generation.number for generation in planned]
     since, until = training_span(domain, cutoff)
-    matured = db.read(
-        "decision/count",
-        domain=domain.name,
-        since=since,
-        until=until,
-        high=month_bounds(until)[1],
-    )
-    if matured["decisions"][0] == 0:
+    if decision_log.count(db, domain.name, since=since, until=until) == 0:
         return []
     return generations.plan(
         db,

@@ -24,7 +24,7 @@ from decisions.seeds import RowKeys, stream
 CONTROL = "control"  # the arm of the traffic that takes drift out of a series
 DO_NOTHING = "do nothing"  # the estimate that does so where a candidate is evaluated
 REFERENCE_ROWS = 2_000
-JUDGED_ROWS = 4_000  # of the newest logged rows, on which a candidate's predictions are held
+JUDGED_ROWS = 2_000  # of the newest logged rows, on which a candidate's predictions are held
 _REFERENCE_SEED = 0  # fixed: the reference batch is the same in every cycle
 
 Measures = dict[str, float]

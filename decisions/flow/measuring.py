@@ -166,11 +166,14 @@ def _estimated(db: Database, domain: Domain, number: int) -> Measures:
 
 
 def _series(seen: pl.DataFrame, name: str, cutoffs: list[datetime]) -> Series:
-    """One series over all cycles, NaN where a cycle has nothing of it.
+    """One series from its first value on, NaN where a cycle has nothing of it.
 
     A cycle whose value is measured against nothing is left out where others have a control.
     """
     own = seen.filter(pl.col("series") == name)
+    against = "control" if "control" in own["name"] else "value"
+    begun = own.filter(pl.col("name") == against)["cutoff"]
+    cutoffs = [each for each in cutoffs if len(begun) and each >= begun.min()]  # pyright: ignore[reportOperatorIssue]
     table = {
         quantity: _aligned(rows, cutoffs)
         for (quantity,), rows in own.group_by("name")

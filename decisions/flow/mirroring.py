@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from decisions.domain import Domain
+from decisions.flow.measuring import DEPLOYED
 from decisions.store import generations
 from decisions.store.database import Database
 
@@ -49,6 +50,8 @@ def _records(db: Database, domain: Domain) -> "list[Record]":
 
     told = db.read("generation/told", domain=domain.name)["number"].to_list()
     measured = db.read("diagnostic/all", domain=domain.name)
+    cycles = db.read("measurement/all", domain=domain.name)
+    verdicts = db.read("diagnosis/history", domain=domain.name)
     found: list[Record] = []
     for each in generations.generations(db, domain.name):
         verdict = generations.verdict(db, domain.name, each.number)
@@ -56,6 +59,9 @@ def _records(db: Database, domain: Domain) -> "list[Record]":
             continue
         evaluated = generations.evaluation(db, domain.name, each.number)
         diagnostics = measured.filter(pl.col("number") == each.number)
+        cycle = cycles.filter(pl.col("cutoff") == each.cutoff)
+        series = {} if each.parent is None else {each.policy: "own", DEPLOYED: DEPLOYED}
+        said = verdicts.filter(pl.col("cutoff") == each.cutoff, pl.col("series").is_in([*series]))
         found.append(
             Record(
                 number=each.number,
@@ -69,9 +75,17 @@ def _records(db: Database, domain: Domain) -> "list[Record]":
                 champion=None if evaluated is None else evaluated[0],
                 evaluation=None if evaluated is None else evaluated[1],
                 verdict=verdict,
-                diagnostics=dict(
-                    zip(diagnostics["name"].to_list(), diagnostics["value"].to_list(), strict=True)
-                ),
+                diagnostics=_by_name(diagnostics),
+                cycle=_by_name(cycle.filter(pl.col("series") == each.policy)),
+                deployed=_by_name(cycle.filter(pl.col("series") == DEPLOYED)),
+                oscillation={
+                    series[name]: verdict
+                    for name, verdict in said.select("series", "verdict").iter_rows()
+                },
             )
         )
     return found
+
+
+def _by_name(rows: pl.DataFrame) -> dict[str, float]:
+    return dict(rows.select("name", "value").iter_rows())

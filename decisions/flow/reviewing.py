@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from math import inf
 
+from decisions.bandits.sequential import accumulate
 from decisions.domain import Domain
 from decisions.evidence import Evidence
 from decisions.flow.learning import load_policy
@@ -93,12 +94,11 @@ def _reviewed(
         rows.lazy(),
         stream(seed, domain.name, "review", str(held.number), cutoff.isoformat()),
     )
-    usable = evaluation.evidence is not None and evaluation.refusal is None
-    evidence = (
-        held.evidence.plus(evaluation.evidence)
-        if usable and evaluation.evidence is not None
-        else held.evidence.ended()
-    )
+    if evaluation.evidence is None or evaluation.refusal is not None:
+        evidence = held.evidence.ended()
+    else:
+        before = (held.cutoff - domain.maturity - domain.holdout, since, held.evidence)
+        evidence = accumulate([before, (since, until, evaluation.evidence)])
     return Looked(
         challenger=Challenger(
             evaluation=replace(evaluation, evidence=evidence), candidates=held.candidates

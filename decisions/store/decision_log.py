@@ -9,13 +9,14 @@ import polars as pl
 from sqlalchemy import Connection
 
 from decisions.errors import DataError
-from decisions.frames import SLOTS, UNITS, UNITS_A_MINUTE, UTC_TIME, conform, unit_id
+from decisions.frames import UNITS, UNITS_A_MINUTE, UTC_TIME, conform
 from decisions.store import leases
 from decisions.store.artifacts import digest
-from decisions.store.database import Database, read
+from decisions.store.database import Database, execute, read
 from decisions.store.leases import Lease
 from decisions.store.problems import PROBLEMS, first
 from decisions.store.records import DECISION, KINDS, OUTCOME, QUARANTINE, UNIT, prepare, write
+from decisions.store.seals import chain_head
 
 Logged = Literal["unit", "decision", "outcome"]
 
@@ -120,9 +121,64 @@ def assign_units(db: Database, domain: str, arrivals: pl.DataFrame) -> pl.DataFr
     return whole.select(list(UNITS)).sort("unit_id", nulls_last=True, maintain_order=True)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """Units without a decision, and the seal up to which all units then have one or are refused.
+
+    `through` holds once `units` were decided or refused.
+    """
+
+    units: pl.DataFrame  # UNITS, by id
+    through: int
+
+
+def waiting(db: Database, domain: str, until: datetime) -> Waiting:
+    """The units observed before `until` that no decision was taken for.
+
+    None is missed, however old, and history is not read again: seals are numbered in the order
+    in which they were committed, so once all units up to a seal are decided or in quarantine, one
+    that waits lies in a later seal or in quarantine (`mark_decided`).
+    """
+    with db.reading() as connection:
+        connection.exec_driver_sql("set local enable_nestloop = off")
+        known = read(connection, "unit/decided_through", domain=domain)["seal"]
+        after = int(known[0]) if len(known) else 0
+        low, high, later = read(
+            connection, "unit/sealed_after", domain=domain, after=after, until=until
+        ).row(0)
+        fresh = read(
+            connection,
+            "unit/pending",
+            domain=domain,
+            until=until,
+            after=after,
+            low=0 if low is None else low,
+            high=-1 if high is None else high,
+        )
+        connection.exec_driver_sql("set local enable_nestloop = on")
+        aside = read(connection, "quarantine/units", domain=domain)["unit_id"].drop_nulls()
+        refused = read(
+            connection, "unit/pending_among", domain=domain, id_list=aside.to_list(), until=until
+        )
+        head = chain_head(connection).number
+    units = pl.concat([fresh, refused]).unique("unit_id").sort("unit_id")
+    return Waiting(units=units, through=head if later is None else later - 1)
+
+
 def pending(db: Database, domain: str, until: datetime) -> pl.DataFrame:
     """UNITS observed before `until` that no decision was taken for, by id."""
-    return db.scan("unit/pending", domain=domain, until=until)
+    return waiting(db, domain, until).units
+
+
+def mark_decided(db: Database, domain: str, through: int, *, lease: Lease | None = None) -> None:
+    """Notes that all units up to a seal are decided or in quarantine.
+
+    Raises:
+        LeaseLost: another worker has taken the work over.
+    """
+    with db.transaction() as connection:
+        leases.check(connection, lease)
+        execute(connection, "unit/mark_decided", domain=domain, seal=through)
 
 
 def history(
@@ -133,19 +189,33 @@ def history(
     Columns: DECISIONS, `reference`, `observed_at`, `payload`, `reward`, `reward_at`; the last two
     are null where no outcome was observed by `as_of`. By decision id.
     """
+    span = _span(db, domain, since, until)
     return db.scan(
-        "decision/history",
-        domain=domain,
-        since=since,
-        until=until,
-        as_of=as_of,
-        high=_id_after(until),
+        "decision/history", domain=domain, since=since, until=until, as_of=as_of, **span
     )
+
+
+def count(db: Database, domain: str, *, since: datetime, until: datetime) -> int:
+    """How many decisions were taken in [since, until)."""
+    span = _span(db, domain, since, until)
+    found = db.read("decision/count", domain=domain, since=since, until=until, **span)
+    return int(found["decisions"][0])
 
 
 def unsettled(db: Database, domain: str, *, as_of: datetime, maturity: timedelta) -> pl.DataFrame:
     """Decisions without an outcome, taken in [as_of - maturity, as_of], with units (by id)."""
-    return db.scan("decision/unsettled", domain=domain, since=as_of - maturity, until=as_of)
+    since = as_of - maturity
+    span = _span(db, domain, since, as_of)
+    return db.scan("decision/unsettled", domain=domain, since=since, until=as_of, **span)
+
+
+def _span(db: Database, domain: str, since: datetime, until: datetime) -> dict[str, int]:
+    """`low` and `high` decision ids of a span of time, so that no query reads beyond it.
+
+    A unit decided long after it was observed widens the range to its age: slower, never wrong.
+    """
+    low, high = db.read("tally/span", domain=domain, since=since, until=until).row(0)
+    return {"low": 0, "high": -1} if low is None else {"low": low, "high": high}
 
 
 def decisions(db: Database, domain: str, ids: Sequence[int] | pl.Series) -> pl.DataFrame:
@@ -156,11 +226,6 @@ def decisions(db: Database, domain: str, ids: Sequence[int] | pl.Series) -> pl.D
 def sample_ids(db: Database, domain: str, n: int, seed: int) -> list[int]:
     """Up to `n` decision ids, the same ones for the same seed and decisions, ascending."""
     return sorted(db.read("decision/sample", domain=domain, seed=seed, count=n)["decision_id"])
-
-
-def _id_after(time: datetime) -> int:
-    """A decision id above those of all units observed by `time`."""
-    return unit_id(int(time.timestamp()) // 60 + 1, 0) * SLOTS
 
 
 def _parted(frame: pl.DataFrame, problems: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:

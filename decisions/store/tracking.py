@@ -49,6 +49,9 @@ class Record:
     evaluation: Evaluation | None = None
     verdict: Verdict | None = None
     diagnostics: Mapping[str, float] = field(default_factory=dict[str, float])
+    cycle: Mapping[str, float] = field(default_factory=dict[str, float])  # of its own series
+    deployed: Mapping[str, float] = field(default_factory=dict[str, float])  # of its cut-off
+    oscillation: Mapping[str, str] = field(default_factory=dict[str, str])  # verdict by series
 
 
 def _type(dtype: pl.DataType) -> str:
@@ -110,6 +113,8 @@ def value_by_generation(records: Sequence[Record], *, reward: str) -> Figure:
 
 def _metrics(record: Record) -> dict[str, float]:
     found = {f"diagnostic_{name}": value for name, value in record.diagnostics.items()}
+    found |= {f"cycle_{name}": value for name, value in record.cycle.items()}
+    found |= {f"deployed_{name}": value for name, value in record.deployed.items()}
     if record.evaluation is not None:
         named: dict[str, Estimate] = {
             "candidate": record.evaluation.candidate,
@@ -269,6 +274,7 @@ class Tracker:
             "cutoff": record.cutoff.isoformat(),
             "verdict": record.verdict.outcome if record.verdict else "none",
             "note": record.verdict.note if record.verdict else "",
+            **{f"oscillation_{name}": said for name, said in record.oscillation.items()},
         }
         client.log_batch(
             run.info.run_id,

@@ -1,6 +1,7 @@
 -- Decisions with what was known of their outcomes at a time; the reward is null where none was.
 -- Grain: one row a decision. Parameters: domain, since and until (of decided_at, until excluded),
--- as_of (outcomes observed by then), high (a decision id past those of units observed by until).
+-- as_of (outcomes observed by then), low and high (decision ids, both included, between which
+-- those of the span lie: see tally/span).
 select
     d.decision_id,
     d.unit_id,
@@ -23,12 +24,20 @@ select
     o.reward,
     o.observed_at as reward_at
 from decision as d
-inner join unit as u on d.domain = u.domain and d.unit_id = u.unit_id
+inner join unit as u
+    on
+        d.domain = u.domain
+        and d.unit_id = u.unit_id
+        and u.unit_id between cast(:low as bigint) / 64 and cast(:high as bigint) / 64
 left join outcome as o
-    on d.domain = o.domain and d.decision_id = o.decision_id and o.observed_at <= :as_of
+    on
+        d.domain = o.domain
+        and d.decision_id = o.decision_id
+        and o.decision_id between :low and :high
+        and o.observed_at <= :as_of
 where
     d.domain = :domain
     and d.decided_at >= :since
     and d.decided_at < :until
-    and d.decision_id < :high
+    and d.decision_id between :low and :high
 order by d.decision_id;
