@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TIME = "%-d %b %Y %H:%M:%S UTC"
 ROWS_A_PRESS = 2_000_000  # rows that a press of "Verify now" reads; more take a command
 ROWS_A_DOWNLOAD = 200_000  # rows that a page packs; more take a command
-SOME_SEALS = 200
+SOME_SEALS = 100
 
 
 def page() -> None:

@@ -132,7 +132,8 @@ def test_one_decision_is_opened_and_decided_again_bit_for_bit(
     assert f"generation {row['generation']}" in told
     assert "run of `payments_decide` for" in told
     assert f"seal {row['seal']}" in told
-    options = next(each.value for each in page.dataframe if "Propensity, %" in each.value)
+    tables: list[Any] = [each.value for each in page.dataframe]
+    options = next(table for table in tables if "Propensity, %" in table.columns)
     assert abs(options["Propensity, %"].sum() - 100) < 1e-6
     assert options["Number"].to_list() == row["eligible"]
     assert (options["Note"] == "drawn").sum() == 1
