@@ -75,29 +75,33 @@ class Template:
         return Template(units.cast(UNITS), decisions.cast(DECISIONS))
 
 
-def fill(db: Database, bench: Workbench, *, rows: int) -> None:
-    """Fills a migrated database with `rows` decisions; one filled in part is completed.
+def fill(db: Database, bench: Workbench, *, rows: int, days: int = DAYS) -> None:
+    """Fills a migrated database with `rows` decisions of `days`; one filled in part is completed.
 
     Units, decisions, tallies, seals, generations, evaluations, verdicts, promotions, measurements
     and diagnoses are written by the store's own functions, in batches as the spine makes them.
     Each day of a domain repeats the rows of one batch under ids of its own.
     """
+    written = 0
     for domain, share in SHARES.items():
         _begin(db, domain)
-        daily = ceil(rows * share / DAYS)
+        daily = ceil(rows * share / days)
         sizes = [min(BATCH, daily - start) for start in range(0, daily, BATCH)]
         templates = {size: Template.of(domain, size) for size in set(sizes)}
         done = set(db.read("seal/batches", domain=domain, kind="decision")["batch"].to_list())
-        for index in bench.track(range(DAYS), f"filling {domain}"):
+        for index in bench.track(range(days), f"filling {domain}"):
             day = START + index * DAY
             champion = _cutoff(db, domain, day + DAY, index)
             for part, size in enumerate(sizes):
                 batch = f"{day:%Y-%m-%d}/{part}"
                 if batch not in done:
-                    _day(db, domain, batch, templates[size].on(day, part, generation=champion))
-        _measure(db, domain)
-    with db.transaction("owner") as connection:
-        connection.exec_driver_sql("analyze")  # as autovacuum does in time
+                    content = templates[size].on(day, part, generation=champion)
+                    _day(db, domain, batch, content, settled=index >= days - SETTLED_DAYS)
+                    written += size
+        _measure(db, domain, days)
+    if written:
+        with db.transaction("owner") as connection:
+            connection.exec_driver_sql("analyze")  # as autovacuum does in time
 
 
 def _payloads(domain: str, rows: int, rng: np.random.Generator) -> pl.Series:
@@ -123,13 +127,13 @@ def _begin(db: Database, domain: str) -> None:
         generations.promote(db, domain, 0, by="begin", reason="the baseline", now=START)
 
 
-def _day(db: Database, domain: str, batch: str, rows: Template) -> None:
-    """Units and decisions of a batch; of the newest days outcomes, too."""
-    now = START + (DAYS + 1) * DAY
-    append(db, domain, "unit", batch, rows.units, now=now)
-    append(db, domain, "decision", batch, rows.decisions, now=now)
+def _day(db: Database, domain: str, batch: str, rows: Template, *, settled: bool) -> None:
+    """Units and decisions of a batch, and outcomes where it is `settled`."""
     taken = rows.decisions
-    if taken["decided_at"][0] >= START + (DAYS - SETTLED_DAYS) * DAY:
+    now = taken["decided_at"][0] + DAY
+    append(db, domain, "unit", batch, rows.units, now=now)
+    append(db, domain, "decision", batch, taken, now=now)
+    if settled:
         rewards = stream(SEED, domain, "rewards", batch).random(taken.height) < 0.93
         outcomes = taken.select(
             "decision_id",
@@ -190,12 +194,12 @@ def _evaluation(rng: np.random.Generator, index: int) -> Evaluation:
     )
 
 
-def _measure(db: Database, domain: str) -> None:
+def _measure(db: Database, domain: str, days: int) -> None:
     """One cycle a day of every series."""
     if len(db.read("measurement/all", domain=domain)):
         return
     rng = stream(SEED, domain, "measurements")
-    found = {name: _series(rng, swinging=name == "squarecb") for name in (_LIVE, *POLICIES)}
+    found = {name: _series(rng, days, swinging=name == "squarecb") for name in (_LIVE, *POLICIES)}
     record_cycles(db, domain, found, first=START + DAY, rng=rng)
 
 
@@ -229,21 +233,21 @@ def record_cycles(
     _store(db, domain, DIAGNOSIS, diagnosed)
 
 
-def _series(rng: np.random.Generator, *, swinging: bool) -> Series:
-    """A series of DAYS cycles with all that is measured beside its value."""
-    cycle = np.arange(DAYS)
+def _series(rng: np.random.Generator, days: int, *, swinging: bool) -> Series:
+    """A series of as many cycles with all that is measured beside its value."""
+    cycle = np.arange(days)
     swing: FloatArray = np.where(cycle % 2, -0.005, 0.005) * swinging
-    control = 0.909 + 0.004 * np.sin(2 * np.pi * cycle / 8) + rng.normal(0, 0.0005, DAYS)
-    value = 0.02 + swing + rng.normal(0, 0.001, DAYS)
+    control = 0.909 + 0.004 * np.sin(2 * np.pi * cycle / 8) + rng.normal(0, 0.0005, days)
+    value = 0.02 + swing + rng.normal(0, 0.001, days)
 
     def around(mean: float, spread: float) -> FloatArray:
-        return mean + rng.normal(0, spread, DAYS)
+        return mean + rng.normal(0, spread, days)
 
     measures: Mapping[str, FloatArray] = {
         "level": control + value,
         "control": control,
         "control_se": around(0.003, 0.0001),
-        "decisions": np.full(DAYS, 50_000.0),
+        "decisions": np.full(days, 50_000.0),
         "unresolved_share": around(0.004, 0.0004),
         "negatives_share": around(0.085, 0.001) - 2 * np.roll(swing, 1),
         "entropy_normalised": around(0.42, 0.01) + 8 * np.roll(swing, 1),
@@ -259,11 +263,11 @@ def _series(rng: np.random.Generator, *, swinging: bool) -> Series:
         "realizability_gap": around(0.0075, 0.0006),
         "bias_unchosen": around(0.012, 0.001),
         "ess_share": around(0.31, 0.01),
-        "window_rows": np.full(DAYS, 400_000.0),
-        "window_cycles": np.full(DAYS, 8.0),
-        "window_uniform_share": np.zeros(DAYS),
+        "window_rows": np.full(days, 400_000.0),
+        "window_cycles": np.full(days, 8.0),
+        "window_uniform_share": np.zeros(days),
     }
-    return Series(value=value, standard_error=np.full(DAYS, 0.0012), measures=measures)
+    return Series(value=value, standard_error=np.full(days, 0.0012), measures=measures)
 
 
 def _until(one: Series, cycles: int) -> Series:
