@@ -12,6 +12,7 @@ Triage notes
 - **judge** holds with a refusal: the logs cannot support the answer (too small an effective
   sample, or no support). That is the right result for women/bts, not a failure.
 - **publish** red: MLflow is away; clear the task when it answers.
+- **alert** red: the webhook or the mail server does not answer; the next run tells what is due.
 """
 
 from typing import TYPE_CHECKING

@@ -117,38 +117,35 @@ def test_three_days_of_dags_bring_a_new_champion_and_tell_once_of_a_changed_verd
     swinging(database, start - timedelta(days=1))
 
     with serving(Webhook) as hook, serving(Mail) as smtp:
-        done, again = (
-            in_airflow(
-                "-m",
-                "live",
-                *which,
-                DECISIONS_DATABASE_URL=database.url,
-                DECISIONS_ALERT_WEBHOOK=f"http://127.0.0.1:{hook}/",
-                DECISIONS_ALERT_EMAIL="owner@example.org",
-                AIRFLOW_CONN_SMTP_DEFAULT=json.dumps(
-                    {
-                        "conn_type": "smtp",
-                        "host": "127.0.0.1",
-                        "port": smtp,
-                        "extra": {
-                            "disable_ssl": True,
-                            "disable_tls": True,
-                            "from_email": "decisions@example.org",
-                        },
-                    }
-                ),
-            )
-            for which in (days, days[-1:])
+        done = in_airflow(
+            "-m",
+            "live",
+            *days,
+            days[-1],  # repeated: it finds everything told
+            DECISIONS_DATABASE_URL=database.url,
+            DECISIONS_ALERT_WEBHOOK=f"http://127.0.0.1:{hook}/",
+            DECISIONS_ALERT_EMAIL="owner@example.org",
+            AIRFLOW_CONN_SMTP_DEFAULT=json.dumps(
+                {
+                    "conn_type": "smtp",
+                    "host": "127.0.0.1",
+                    "port": smtp,
+                    "extra": {
+                        "disable_ssl": True,
+                        "disable_tls": True,
+                        "from_email": "decisions@example.org",
+                    },
+                }
+            ),
         )
 
-    assert again.returncode == 0, again.stderr[-4000:]
     assert [(told["series"], told["verdict"], told["previous"]) for told in Webhook.posted] == [
         ("deployed", "inconclusive", "oscillating")
     ]
     assert len(Mail.letters) == 1
     assert "Subject: coins/deployed is inconclusive" in Mail.letters[0]
-    assert "verdict changed: coins/deployed is inconclusive" in done.stdout + done.stderr
-    assert "verdict changed" not in again.stdout + again.stderr
+    logged = done.stdout + done.stderr
+    assert logged.count("verdict changed: coins/deployed is inconclusive") == 1
     assert done.returncode == 0, done.stderr[-4000:]
     states = json.loads(done.stdout.splitlines()[-1])
     assert set(states.values()) <= {"success", "skipped"}, states
