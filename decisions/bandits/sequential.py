@@ -9,11 +9,11 @@ logged probabilities allow. The range is read from contexts and probabilities, n
 outcomes. Conditional on the contexts, the hypothesis refuted is that the *average* true difference
 over exactly the rows seen is at most the margin; it may drift from day to day.
 
-How fast evidence grows depends on that range: the smallest logged probability of an action that the
-candidate prefers. A champion that explores with at least 0.0025 lets half a point be found in 20
-days of 10 000 decisions; one that explores ten times less makes the same take ten times as long,
-and forfeits the larger bets of a candidate that was first judged on wider logs. The remedy is a
-higher floor, not a looser gate.
+How fast evidence grows depends on that range: on the smallest logged probability of an action that
+the candidate prefers. Where a champion explores with 0.0025 at least, half a point is found in 20
+days of 10 000 decisions; where it explores ten times less, up to ten times as many are needed, and
+a candidate first judged on wider logs forfeits its larger bets. The remedy is a higher floor, not
+a looser gate.
 
 *The normal mixture* (`normal_mixture`) needs no range and no bets, only mean and variance, and is
 valid for large samples alone. Doubly robust differences are not normal where it matters: on
