@@ -16,8 +16,8 @@ A red run loses nothing: each step starts from what the database says is due, an
 - **`LeaseLost`**: another worker took the work over and its result stands. Clear the task.
 - **`ArtifactAltered`**: stored bytes differ from their digest. Do not clear: run `decisions audit
   verify` first, and promote an older generation.
-- **publish** red: MLflow is away. Champion, verdicts, diagnoses and decisions are in SQL; clear the
-  task when MLflow answers.
+- **publish** red: MLflow is away. Champion, verdicts, diagnoses and decisions are in SQL; clear
+  the task when MLflow answers.
 - **alert** red: the webhook (DECISIONS_ALERT_WEBHOOK) or the mail server (connection smtp_default)
   does not answer. The next run tells what this one could not; what was told is not told again.
 - **alert** says that a series is oscillating: open its page, read the recommended action there.

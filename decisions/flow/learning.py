@@ -83,11 +83,13 @@ def load_policy(db: Database, domain: Domain, number: int) -> Policy:
 
 
 def _config(domain: Domain) -> dict[str, object]:
+    budget = domain.gate.budget
     return {
         "maturity_hours": domain.maturity / timedelta(hours=1),
         "holdout_hours": domain.holdout / timedelta(hours=1),
         "window_hours": domain.window / timedelta(hours=1),
         "gate_margin": domain.gate.margin,
+        **({} if budget is None else {"gate_error": budget.error, "gate_looks": budget.looks}),
     }
 
 

@@ -49,11 +49,8 @@ def set_aside(
         reason="reason",
         content=pl.struct(unit, number).struct.json_encode(),
         quarantined_at=pl.lit(now, UTC_TIME),
-    ).with_columns(
-        digest=pl.col("content").map_elements(
-            lambda text: digest(text.encode()), return_dtype=pl.String()
-        )
     )
+    rows = rows.with_columns(digest=pl.Series([digest(t.encode()) for t in rows["content"]]))
     aside = prepare(QUARANTINE, domain, rows.select(list(QUARANTINE.schema)))
     with db.transaction() as connection:
         leases.check(connection, lease)

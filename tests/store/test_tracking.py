@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Generator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -231,3 +232,32 @@ def test_the_spine_tells_of_the_baseline_but_not_of_a_generation_without_a_verdi
     assert experiment is not None
     runs = tracker.client().search_runs([experiment.experiment_id])
     assert [run.data.tags["generation"] for run in runs] == ["0"]
+
+
+def test_a_run_carries_what_its_cycle_showed_and_the_verdicts(
+    database: Database, mlflow_url: str
+) -> None:
+    domain = replace(COINS, name="coins_in_cycles")
+    begun = datetime(2026, 3, 1, tzinfo=UTC)
+    flow.begin(database, domain, now=begun, seed=11)
+    now = begun
+    for day in range(1, 4):
+        now = begun + timedelta(days=day)
+        flow.catch_up(database, domain, until=now, holder="test")
+        flow.settle(database, domain, as_of=now, holder="test")
+    for number in flow.plan_generations(database, domain, cutoff=now, seed=11):
+        flow.train_generation(database, domain, number, holder="test")
+        flow.evaluate_generation(database, domain, number, holder="test")
+    flow.judge_cutoff(database, domain, cutoff=now, holder="test")
+    flow.diagnose(database, domain, cutoff=now)
+
+    flow.track(database, domain, mlflow_url)
+
+    tracker = Tracker(mlflow_url, domain.name)
+    experiment = tracker.client().get_experiment_by_name(domain.name)
+    assert experiment is not None
+    runs = tracker.client().search_runs([experiment.experiment_id])
+    (run,) = [each for each in runs if each.data.tags["generation"] == "1"]
+    assert run.data.tags["oscillation_own"] == "inconclusive"
+    assert run.data.tags["oscillation_deployed"] == "inconclusive"
+    assert {"cycle_value", "cycle_value_se", "deployed_value"} <= set(run.data.metrics)
