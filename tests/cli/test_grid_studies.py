@@ -164,8 +164,9 @@ def test_what_a_change_did_follows_the_stated_rule() -> None:
         diagnose_pooled(each, np.zeros_like(each), rng)
         for each in (swinging, swinging + 0.01, 0.9 + (swinging - 0.9) / 2, calm)
     )
-    assert effect(plain, same, same.statistics.p_r1, adds=False) == "leaves it"
-    assert effect(plain, half, half.statistics.p_r1, adds=False) == "weakens it"
+    assert effect(plain, same, 0.001, adds=False) == "leaves it"
+    assert effect(plain, half, 0.001, adds=False) == "weakens it"
     assert effect(plain, none, 0.5, adds=False) == "ends it"
+    assert effect(none, half, 0.001, adds=False) == "cannot be told"
     assert effect(plain, same, 0.001, adds=True) == "makes a swing"
     assert effect(plain, none, 0.5, adds=True) == "makes none"
