@@ -11,8 +11,8 @@ next; r1 its lag-1 autocorrelation after detrending, averaged over seeds; p that
 generations within seeds, one-sided. Uniform arms are judged by the value of their greedy model,
 since a uniform policy's value does not move. What a removal did is said by a fixed rule, and only
 if the plain arm oscillates: it *ends* the oscillation when p is 0.05 or more and the swing falls
-by a third at least; it *weakens* it when one of the two holds; else it *leaves* it. What is put into
-an arm that does not swing *makes* one when p, Holm-corrected over the arms, is below 0.01. (A
+by a third at least; it *weakens* it when one of the two holds; else it *leaves* it. What is put
+into an arm that does not swing *makes* one when p, Holm-corrected over the arms, is below 0.01. (A
 removal's p is not corrected: that would make it easier to claim an end.)
 
 "Trained on uniform logs" restores support and nothing else: each generation acts by its policy,
@@ -184,8 +184,8 @@ def report(bench: Workbench, trials: Sequence[Trial], grid: Grid) -> None:
     lines = [
         "## What each change did",
         "",
-        "| suspected cause | change | swing, pp | r1 | p | p, Holm | value, pp, against the plain arm"
-        " | failures trained on, % | optimism, pp | what it did |",
+        "| suspected cause | change | swing, pp | r1 | p | p, Holm | value, pp, against the"
+        " plain arm | failures trained on, % | optimism, pp | what it did |",
         "|---" * 10 + "|",
     ]
     for trial, one, p, own, said in zip(trials, found, corrected, columns, effects, strict=True):
@@ -197,11 +197,13 @@ def report(bench: Workbench, trials: Sequence[Trial], grid: Grid) -> None:
         bench.check(
             f"{trial.group}: {trial.what}: r1",
             s.r1,
-            f"reported (p = {s.p_r1:.4f}, Holm {p:.4f}, swing {100 * s.swing:.2f} pp, value {difference:+.2f} pp)",
+            f"reported (p = {s.p_r1:.4f}, Holm {p:.4f}, swing {100 * s.swing:.2f} pp,"
+            f" value {difference:+.2f} pp)",
             ok=None,
         )
         lines.append(
-            f"| {trial.group} | {trial.what} | {100 * s.swing:.2f} | {s.r1:+.2f} | {s.p_r1:.4f} | {p:.4f} |"
+            f"| {trial.group} | {trial.what} | {100 * s.swing:.2f} | {s.r1:+.2f} |"
+            f" {s.p_r1:.4f} | {p:.4f} |"
             f" {difference:+.2f} [{low:+.2f}, {high:+.2f}] |"
             f" {100 * own['negatives_share'][:, 1:].mean():.1f} |"
             f" {100 * own['bias_unchosen'][:, 1:].mean():+.2f} | {said} |"
