@@ -12,7 +12,9 @@ def _role() -> alt.Color:
     return alt.Color(
         "role:N",
         title=None,
-        scale=alt.Scale(domain=["drawn", "best by score", "other"], range=[DRAWN, NOMINAL, OTHER]),
+        scale=alt.Scale(
+            domain=["drawn", "without exploring", "other"], range=[DRAWN, NOMINAL, OTHER]
+        ),
         legend=alt.Legend(orient="top"),
     )
 
@@ -67,7 +69,7 @@ def scores(options: pl.DataFrame, *, reward: str, symbol: str) -> alt.Chart:
             shape=alt.Shape(
                 "role:N",
                 scale=alt.Scale(
-                    domain=["drawn", "best by score", "other"],
+                    domain=["drawn", "without exploring", "other"],
                     range=["diamond", "triangle-up", "circle"],
                 ),
                 legend=None,
@@ -109,5 +111,9 @@ def draw(strip: pl.DataFrame, *, uniform: float) -> Layers:
         .encode(x="middle:Q", text="action:N")
     )
     line = alt.Chart(at).mark_rule(strokeWidth=2, color="black").encode(x="uniform:Q")
-    label = alt.Chart(at).mark_text(dy=-28, color="#222222").encode(x="uniform:Q", text="words:N")
+    label = (
+        alt.Chart(at)
+        .mark_text(dx=6, dy=-26, align="left", color="#222222")
+        .encode(x="uniform:Q", text="words:N")
+    )
     return (intervals + name + line + label).properties(height=130)

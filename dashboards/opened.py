@@ -207,7 +207,6 @@ def _options(domain: str, row: Row, unit: Unit) -> None:
 def _table(domain: str, row: Row, unit: Unit) -> pl.DataFrame:
     """The eligible actions with names, scores and propensities in per cent."""
     scores = [each * unit.scale for each in row["scores"]] or [None] * len(row["eligible"])
-    best = max(row["scores"], default=None)
     drawn = int(row["action"][0])
     return pl.DataFrame(
         [
@@ -219,16 +218,12 @@ def _table(domain: str, row: Row, unit: Unit) -> pl.DataFrame:
                 "share": 100 * share,
                 "role": "drawn"
                 if number == drawn
-                else "best by score"
-                if best is not None and stored == best
+                else "without exploring"
+                if [float(number)] == row["nominal"]
                 else "other",
             }
-            for number, score, stored, share in zip(
-                row["eligible"],
-                scores,
-                row["scores"] or [None] * len(row["eligible"]),
-                row["probabilities"],
-                strict=True,
+            for number, score, share in zip(
+                row["eligible"], scores, row["probabilities"], strict=True
             )
         ],
         schema_overrides={"score": pl.Float64()},
