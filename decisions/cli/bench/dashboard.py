@@ -52,8 +52,9 @@ _DRAWN = """title => {
     const ended = app && app.dataset.testScriptState === "notRunning" && heading
         && heading.innerText.trim() === title && all("stSkeleton").length === 0
         && document.querySelector("[data-stale=true]") === null;
-    const drawn = all("stVegaLiteChart").every(chart => chart.querySelector("canvas, svg"))
-        && all("stDataFrame").every(table => table.querySelector("canvas"));
+    const open = name => all(name).filter(each => each.checkVisibility());  // not folded away
+    const drawn = open("stVegaLiteChart").every(chart => chart.querySelector("canvas, svg"))
+        && open("stDataFrame").every(table => table.querySelector("canvas"));
     return ended && drawn ? performance.now() : false;
 }"""
 
