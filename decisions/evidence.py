@@ -19,9 +19,11 @@ class Evidence:
     differences, however often it is looked at, whenever it is stopped. A capital of 1 / error is
     therefore reached with probability `error` at most (Ville's inequality).
 
-    `log_wealth` holds the logarithm of each capital; a bet that could have lost more than it had
-    is forfeited, minus infinity. The capital at the start is spread over the bets from number
-    `first` on, the largest that was safe then: 1/2, 1/6, 1/12, and so on.
+    `log_wealth` holds the logarithm of each capital, minus infinity where it was forfeited. A day
+    on which a bet could lose more than it has lowers that bet to what is safe, and `staked` is the
+    sum of what each bet really was, row by row; the hypothesis is then about the mean difference
+    with days weighted by it. The capital at the start is spread over the bets from number `first`
+    on, the largest that was safe then: 1/2, 1/6, 1/12, and so on.
     `total` is the sum of the differences and `variance` that of `total`: for people to read.
     """
 
@@ -31,12 +33,15 @@ class Evidence:
     variance: float
     first: int
     log_wealth: tuple[float, ...]
+    staked: tuple[float, ...]
 
     def __post_init__(self) -> None:
         """Refuses what no rows can have left behind."""
         figures = isfinite(self.margin) and isfinite(self.total) and 0 <= self.variance < inf
         wealth = all(each < inf for each in self.log_wealth)  # NaN is not
-        if not (figures and wealth and self.rows >= 0 and len(self.log_wealth) == len(BETS)):
+        wealth = wealth and all(0 <= each < inf for each in self.staked)
+        bets = len(self.log_wealth) == len(self.staked) == len(BETS)
+        if not (figures and wealth and bets and self.rows >= 0):
             raise DataError(
                 f"evidence of {self.rows} rows: margin {self.margin:g}, total {self.total:g},"
                 f" variance {self.variance:g}, {len(self.log_wealth)} bets; wanted finite numbers,"
@@ -72,6 +77,7 @@ class Evidence:
             log_wealth=tuple(
                 a + b for a, b in zip(self.log_wealth, later.log_wealth, strict=True)
             ),
+            staked=tuple(a + b for a, b in zip(self.staked, later.staked, strict=True)),
         )
 
     def ended(self) -> "Evidence":
@@ -79,11 +85,13 @@ class Evidence:
         return replace(self, log_wealth=(-inf,) * len(BETS))
 
     def _capital(self) -> list[tuple[float, float]]:
-        """(bet, logarithm of its share of the capital) of the bets that stand."""
-        shared = enumerate(zip(BETS[self.first :], self.log_wealth[self.first :], strict=True))
+        """(what was staked, logarithm of the share of the capital) of the bets that stand."""
+        shared = enumerate(
+            zip(self.staked[self.first :], self.log_wealth[self.first :], strict=True)
+        )
         return [
-            (bet, wealth - log((place + 1) * (place + 2)))
-            for place, (bet, wealth) in shared
+            (staked, wealth - log((place + 1) * (place + 2)))
+            for place, (staked, wealth) in shared
             if wealth > -inf
         ]
 
@@ -107,12 +115,12 @@ class Evidence:
         if not (capital and self.rows):
             return -inf
         wanted, several = -log(error), log(len(capital))
-        reached = [(wealth - wanted) / (bet * self.rows) for bet, wealth in capital]
+        reached = [(wealth - wanted) / staked for staked, wealth in capital]
         low = max(reached)
-        high = max((wealth + several - wanted) / (bet * self.rows) for bet, wealth in capital)
+        high = max((wealth + several - wanted) / staked for staked, wealth in capital)
         for _ in range(60):
             middle = (low + high) / 2
-            won = _log_sum([wealth - bet * self.rows * middle for bet, wealth in capital])
+            won = _log_sum([wealth - staked * middle for staked, wealth in capital])
             low, high = (middle, high) if won >= wanted else (low, middle)
         exact = self.log_e_value >= wanted
         return self.margin + (max(low, 0.0) if exact else min(low, 0.0))

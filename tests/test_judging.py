@@ -40,6 +40,7 @@ def evaluation(value: float, won: float | None = None, *, margin: float = -0.001
             variance=30_000 * 0.25,
             first=10,
             log_wealth=tuple(wealth),
+            staked=tuple(30_000 * bet for bet in BETS),
         )
     return Evaluation(
         candidate=same, champion=same, difference=difference(value), evidence=evidence

@@ -7,13 +7,13 @@ day's rows are read once.
 samples: its error holds for any number of rows and any distribution within the range that the
 logged probabilities allow. The range is read from contexts and probabilities, never from
 outcomes. Conditional on the contexts, the hypothesis refuted is that the *average* true difference
-over exactly the rows seen is at most the margin; it may drift from day to day.
+over exactly the rows seen is at most the margin; it may drift from day to day. Where the range
+widens from one day to another, stakes shrink, and days weigh by what was staked.
 
 How fast evidence grows depends on that range: on the smallest logged probability of an action that
 the candidate prefers. Where a champion explores with 0.0025 at least, half a point is found in 20
-days of 10 000 decisions; where it explores ten times less, up to ten times as many are needed, and
-a candidate first judged on wider logs forfeits its larger bets. The remedy is a higher floor, not
-a looser gate.
+days of 10 000 decisions; where it explores ten times less, up to ten times as many are needed. The
+remedy is a higher floor, not a looser gate.
 
 *The normal mixture* (`normal_mixture`) needs no range and no bets, only mean and variance, and is
 valid for large samples alone. Doubly robust differences are not normal where it matters: on
@@ -65,17 +65,16 @@ def wager(
     if n and terms.min() < lowest - 1e-9 * max(1.0, abs(lowest)):
         raise DataError(f"a difference of {terms.min():g}, said to be at least {lowest:g}")
     gains, reach = terms - margin, margin - lowest
-    safe = [bet * reach <= _SAFE for bet in BETS]
+    most = _SAFE / reach if reach > 0 else inf
+    stakes = [min(bet, most) for bet in BETS]
     return Evidence(
         margin=margin,
         rows=n,
         total=float(terms.sum()),
         variance=_variance(terms, clusters),
-        first=safe.index(True) if any(safe) else len(BETS),
-        log_wealth=tuple(
-            float(np.log1p(bet * gains).sum()) if kept else -inf
-            for bet, kept in zip(BETS, safe, strict=True)
-        ),
+        first=next((place for place, bet in enumerate(BETS) if bet <= most), len(BETS) - 1),
+        log_wealth=tuple(float(np.log1p(stake * gains).sum()) for stake in stakes),
+        staked=tuple(stake * n for stake in stakes),
     )
 
 

@@ -572,8 +572,8 @@ def _estimate(row: dict[str, Any]) -> Estimate:
 
 def _evidence(text: str) -> Evidence:
     given = json.loads(text)
-    wealth = tuple(float(each) for each in given.pop("log_wealth"))
-    return Evidence(**given, log_wealth=wealth)
+    wealth, staked = (tuple(map(float, given.pop(name))) for name in ("log_wealth", "staked"))
+    return Evidence(**given, log_wealth=wealth, staked=staked)
 
 
 def _judged(row: dict[str, Any]) -> Judged:

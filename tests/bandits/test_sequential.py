@@ -32,6 +32,7 @@ def evidence(**changes: object) -> Evidence:
         "variance": 4.0,
         "first": 0,
         "log_wealth": (0.0,) * len(BETS),
+        "staked": tuple(10 * bet for bet in BETS),
     }
     return Evidence(**(usual | changes))  # type: ignore[arg-type]
 
@@ -149,16 +150,33 @@ def test_days_add_up_to_what_all_their_rows_say_at_once(seed: int, cut: int) -> 
     assert isclose(parts.value, whole.value, abs_tol=1e-12)
 
 
-def test_a_day_of_wider_range_forfeits_the_bets_that_it_could_ruin() -> None:
-    rng = stream(6, "range")
+def test_a_day_of_wider_range_lowers_the_bets_that_it_could_ruin() -> None:
+    rng, terms = stream(6, "range"), stream(6, "terms").uniform(-1, 1, 100)
     narrow = wager(rng.uniform(-1, 1, 100), lowest=-1.0, margin=0.0)
-    wide = wager(rng.uniform(-1, 1, 100), lowest=-50.0, margin=0.0)
+    wide = wager(terms, lowest=-50.0, margin=0.0)
 
     both = narrow.plus(wide)
 
     assert both.first == narrow.first < wide.first
-    assert all(each == -inf for each in both.log_wealth[: wide.first])
-    assert both.log_e_value > -inf
+    assert isclose(wide.staked[0], 100 * 0.95 / 50)
+    assert isclose(wide.log_wealth[0], float(np.log1p(0.95 / 50 * terms).sum()))
+    assert isclose(both.staked[0], narrow.staked[0] + wide.staked[0])
+
+
+def test_stakes_that_follow_the_range_err_no_more_often_than_stated() -> None:
+    rng, runs, error = stream(9, "widening"), 250, 0.1
+
+    crossed = 0
+    for _ in range(runs):
+        found = wager(skewed(rng, 200), lowest=-9.9, margin=0.0)
+        best = found.log_e_value
+        for day in range(15):
+            lowest = -9.9 if day % 2 else -99.0
+            found = found.plus(wager(skewed(rng, 200), lowest=lowest, margin=0.0))
+            best = max(best, found.log_e_value)
+        crossed += best >= -log(error)
+
+    assert crossed / runs <= error + 4 * (error * (1 - error) / runs) ** 0.5
 
 
 def test_ended_evidence_stays_ended() -> None:
@@ -247,6 +265,7 @@ def test_without_a_known_range_there_is_no_evidence() -> None:
         {"log_wealth": (0.0,)},
         {"log_wealth": (nan,) * len(BETS)},
         {"log_wealth": (inf,) * len(BETS)},
+        {"staked": (-1.0,) * len(BETS)},
     ],
 )
 def test_impossible_evidence_is_refused(changes: dict[str, object]) -> None:
