@@ -31,9 +31,8 @@ def fitted(
     level = (
         np.nan_to_num(context["x"].to_numpy()) * (action - 2) + (context["code"] % 3).to_numpy()
     )
-    data = TrainingSet(
-        context=context, action=action, reward=(level + rng.normal(size=3_000) > 1).astype(np.float64)
-    )
+    reward = (level + rng.normal(size=3_000) > 1).astype(np.float64)
+    data = TrainingSet(context=context, action=action, reward=reward)
     oracle = fit_lightgbm(
         data,
         rng,
