@@ -101,9 +101,9 @@ def settle_dag(name: str, domain: Callable[[], "Domain"], *, schedule: str, doc:
 def generation_dag(
     name: str, domain: Callable[[], "Domain"], *, schedule: str | None, doc: str
 ) -> DAG:
-    """Trains the candidates of a cut-off side by side, judges them together, tells MLflow.
+    """Trains the candidates of a cut-off side by side, judges them together, diagnoses the cycle.
 
-    Then every series of the domain is diagnosed anew, and a verdict that changed is announced.
+    MLflow and those who want alerts are told of it, neither waiting for the other.
     """
 
     @task(**RETRY)
@@ -147,12 +147,19 @@ def generation_dag(
         flow.judge_cutoff(database(), domain(), cutoff=cutoff_of(dag_run), holder=holder_of(ti))
 
     @task(**RETRY)
-    def publish(dag_run: DagRun) -> None:
-        from edge import database, mlflow_url
+    def diagnose(dag_run: DagRun) -> None:
+        from edge import database
 
         from decisions import flow
 
         flow.diagnose(database(), domain(), cutoff=cutoff_of(dag_run))
+
+    @task(**RETRY)
+    def publish() -> None:
+        from edge import database, mlflow_url
+
+        from decisions import flow
+
         flow.track(database(), domain(), mlflow_url())
 
     @task(**RETRY)
@@ -160,14 +167,11 @@ def generation_dag(
         import alerts
         from edge import database
 
-        from decisions import flow
-
-        for channel, send in alerts.channels().items():
-            flow.announce(database(), domain(), channel, send, now=cutoff_of(dag_run))
+        alerts.tell(database(), domain(), now=cutoff_of(dag_run))
 
     @dag(f"{name}_generation", schedule=_schedule(schedule), tags=[name], doc_md=doc, **USUAL)
     def wiring() -> None:
         trained = train.expand(number=plan())
-        evaluate.expand(number=trained) >> judge() >> publish() >> alert()
+        evaluate.expand(number=trained) >> judge() >> diagnose() >> [publish(), alert()]
 
     return wiring()

@@ -18,8 +18,9 @@ GENERATION = {
     "plan": ["train"],
     "train": ["evaluate"],
     "evaluate": ["judge"],
-    "judge": ["publish"],
-    "publish": ["alert"],
+    "judge": ["diagnose"],
+    "diagnose": ["alert", "publish"],
+    "publish": [],
     "alert": [],
 }
 USUAL = {"catchup": False, "max_active_runs": 1, "notes": True, "retries": [2]}
