@@ -170,6 +170,20 @@ def test_no_comparison_reads_rows_on_which_its_champion_was_chosen(database: Dat
     assert chosen == START + 5 * DAY - domain.maturity
 
 
+def test_challengers_that_nobody_looked_at_for_long_retire(database: Database) -> None:
+    domain = coins(replace(FEW, error=1e-9))
+    live(database, domain, range(1, 4))
+    longest = domain.window + domain.holdout
+    (held, *_) = generations.held(database, domain.name, 0, START + 100 * DAY)
+    seen = held.until or held.cutoff - domain.maturity
+    oldest = seen + longest + domain.maturity
+    flow.catch_up(database, domain, until=oldest, holder="test")
+    flow.settle(database, domain, as_of=oldest, holder="test")
+
+    assert held.number in challengers(database, domain, oldest)
+    assert held.number not in challengers(database, domain, oldest + DAY)
+
+
 def test_a_cut_off_made_up_for_late_looks_at_no_day_twice(database: Database) -> None:
     domain = coins(replace(FEW, error=1e-9))
     live(database, domain, range(1, 5))

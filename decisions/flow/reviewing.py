@@ -53,7 +53,9 @@ def challengers(db: Database, domain: Domain, cutoff: datetime) -> dict[int, Loo
     """The best held candidates, each with what has matured since it was last looked at, by number.
 
     Best is whose bets have won most. Held candidates are those compared with the present champion;
-    they retire with it. Where an evaluation is refused, the candidate's evidence ends.
+    they retire with it, or when nobody has looked at them for as long as a cut-off's whole history
+    (window and holdout), which bounds what one cut-off reads. Where an evaluation is refused, the
+    candidate's evidence ends.
     """
     budget = domain.gate.budget
     if budget is None or not budget.challengers:
@@ -63,7 +65,7 @@ def challengers(db: Database, domain: Domain, cutoff: datetime) -> dict[int, Loo
     ready = [
         each
         for each in generations.held(db, domain.name, champion, cutoff)
-        if _seen_until(domain, each) < until
+        if until - domain.window - domain.holdout <= _seen_until(domain, each) < until
         and each.evidence.margin == domain.gate.margin
         and each.evidence.log_e_value > -inf
     ]
