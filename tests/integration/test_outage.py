@@ -10,7 +10,6 @@ import pytest
 from decisions import flow
 from decisions.errors import StoreError
 from decisions.flow import deciding
-from decisions.frames import month_bounds
 from decisions.stack.postgres import create_database, running_postgres
 from decisions.store import audit, decision_log
 from decisions.store.database import Database, migrate
@@ -18,12 +17,6 @@ from tests.integration.coins import COINS
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 END = START + timedelta(days=1)
-_SPAN = {
-    "domain": COINS.name,
-    "since": START,
-    "until": START + timedelta(days=20),
-    "high": month_bounds(START)[1],
-}
 
 
 def test_work_begun_before_an_outage_is_completed_after_it(postgres_folder: Path) -> None:
@@ -86,7 +79,7 @@ def test_a_server_that_goes_away_under_a_running_task_costs_only_a_retry(
         flow.begin(db, COINS, now=START, seed=11)
         task = threading.Thread(target=_live_with_retries, args=(db, days, errors, done))
         task.start()
-        while not db.read("decision/count", **_SPAN)["decisions"][0]:
+        while not decision_log.count(db, COINS.name, since=START, until=START + timedelta(days)):
             time.sleep(0.02)
     time.sleep(1.5)
     assert not done.is_set()
