@@ -61,14 +61,19 @@ def batch_of(domain: Domain, units: pl.DataFrame) -> Batch:
 
 
 def act_on(domain: Domain, policy: Policy, batch: Batch) -> Seen | None:
-    """What a policy of finitely many actions makes of a batch; None for another."""
+    """What a policy of finitely many actions makes of a batch; None for another.
+
+    None as well where its probabilities are not finite; scores that are not are left out.
+    """
     if not isinstance(domain.actions, ActionSet) or not batch.context.height:
         return None
     keys = RowKeys(_REFERENCE_SEED, np.arange(batch.context.height))
     draw: Draw = policy.act(batch.context, batch.eligible, keys)
-    if draw.probabilities is None:
+    if draw.probabilities is None or not np.isfinite(draw.probabilities).all():
         return None
-    return Seen(batch.eligible, draw.probabilities, draw.propensity, draw.scores)
+    finite = draw.scores is not None and np.isfinite(draw.scores[batch.eligible]).all()
+    scores = draw.scores if finite else None
+    return Seen(batch.eligible, draw.probabilities, draw.propensity, scores)
 
 
 def traffic(domain: Domain, rows: pl.DataFrame) -> Measures:

@@ -1,20 +1,22 @@
 """What is measured and diagnosed after each cycle, for every domain."""
 
 import json
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 
 import numpy as np
 import polars as pl
 
-from decisions.diagnostics.oscillation import MATERIAL, Series, diagnose_all
+from decisions.diagnostics.explanation import amount
+from decisions.diagnostics.oscillation import MATERIAL, NOISE, Diagnosis, Series, diagnose_all
 from decisions.domain import Domain
 from decisions.flow import measures
-from decisions.flow.learning import load_policy, planned_generations
+from decisions.flow.learning import load_policy, planned_generations, trained
 from decisions.flow.measures import Measures, Seen
 from decisions.flow.rows import history, unresolved_share
-from decisions.policy import FloatArray
+from decisions.policy import FloatArray, Policy
 from decisions.seeds import stream
 from decisions.store import cycles, generations
 from decisions.store.database import Database
@@ -22,6 +24,19 @@ from decisions.store.generations import Generation
 
 DEPLOYED = "deployed"
 _ABOUT_VALUE = ("value", "value_se", "level", "level_se", "control", "control_se")
+
+
+@dataclass(frozen=True, eq=False)
+class _Cycle:
+    """Rows of one cycle, and what generations make of fixed contexts: nothing is done twice.
+
+    Both functions are None for a generation that is not trained, or is of no finite actions.
+    """
+
+    rows: pl.DataFrame  # history
+    newest: pl.DataFrame  # of them, the last ones with a known outcome
+    on_reference: Callable[[int | None], Seen | None]
+    on_newest: Callable[[int | None], Seen | None]
 
 
 def diagnose(db: Database, domain: Domain, *, cutoff: datetime) -> None:
@@ -32,22 +47,71 @@ def diagnose(db: Database, domain: Domain, *, cutoff: datetime) -> None:
     that traffic as it ran against its control slice (`measures.traffic`), and each candidate of
     the cut-off by name, as its evaluation found it (`measures.estimated`); both with what policies
     do on a fixed batch of contexts and with the window that trained them. Series of earlier cycles
-    are diagnosed again, also where this cycle has nothing of them.
+    are diagnosed again, also where this cycle has nothing of them. Each candidate is also compared
+    with its parent on the cycle's newest contexts (`_diagnose_generations`).
 
     Measured once, with outcomes as known at the cut-off: one of before the cut-off that is stored
     later would change the figures, and those that stand are those that could be known. A cut-off
     that is made up for is measured and diagnosed among the cycles before it, whose neighbours it
     then is; diagnoses of later cut-offs stand as they were made, and the next one sees all.
     """
-    if cutoff not in cycles.diagnosed(db, domain.name):
-        _diagnose_cycle(db, domain, cutoff)
-    _diagnose_generations(db, domain, cutoff)
+    diagnosed = cycles.diagnosed(db, domain.name)
+    told = set(db.read("diagnostic/all", domain=domain.name)["number"].to_list())
+    planned = planned_generations(db, domain, cutoff)
+    fresh = [item for item in planned if item.number not in told]
+    if cutoff in diagnosed and not fresh:
+        return
+    known = [each for each in diagnosed if each < cutoff]
+    cycle = _cycle(db, domain, cutoff, known)
+    if cutoff not in diagnosed:
+        _diagnose_cycle(db, domain, cutoff, cycle, planned=planned, known=known)
+    _diagnose_generations(db, domain, cycle, fresh)
 
 
-def _diagnose_cycle(db: Database, domain: Domain, cutoff: datetime) -> None:
+def _cycle(db: Database, domain: Domain, cutoff: datetime, known: list[datetime]) -> _Cycle:
+    """The cycle that ends at `cutoff`, after those `known`."""
+    earlier = {each.cutoff for each in generations.generations(db, domain.name)} | set(known)
+    until = cutoff - domain.maturity
+    longest = until - max(domain.window + domain.holdout, domain.maturity)
+    since = max(
+        [longest, *(each - domain.maturity for each in earlier if each < cutoff)], default=longest
+    )
+    rows = history(db, domain, since=since, until=until, as_of=cutoff)
+    newest = rows.filter(pl.col("reward").is_finite()).tail(measures.JUDGED_ROWS)
+    trained = set(db.read("generation/told", domain=domain.name)["number"].to_list())
+
+    @cache
+    def policy(number: int) -> Policy:
+        return load_policy(db, domain, number)
+
+    def acting(batch: measures.Batch | None) -> Callable[[int | None], Seen | None]:
+        @cache
+        def seen(number: int | None) -> Seen | None:
+            if batch is None or number not in trained:
+                return None
+            return measures.act_on(domain, policy(number), batch)
+
+        return seen
+
+    return _Cycle(
+        rows=rows,
+        newest=newest,
+        on_reference=acting(measures.reference_batch(domain)),
+        on_newest=acting(measures.batch_of(domain, newest) if newest.height else None),
+    )
+
+
+def _diagnose_cycle(
+    db: Database,
+    domain: Domain,
+    cutoff: datetime,
+    cycle: _Cycle,
+    *,
+    planned: list[Generation],
+    known: list[datetime],
+) -> None:
     before = cycles.measurements(db, domain.name).filter(pl.col("cutoff") < cutoff)
-    known = [each for each in cycles.diagnosed(db, domain.name) if each < cutoff]
-    measured = _measured(db, domain, cutoff, known=known, before=before)
+    measured = _measured(db, domain, cycle, planned, before)
     rows = [
         {"cutoff": cutoff, "series": series, "name": name, "value": value}
         for series, found in measured.items()
@@ -55,69 +119,56 @@ def _diagnose_cycle(db: Database, domain: Domain, cutoff: datetime) -> None:
     ]
     seen = pl.concat([before, pl.DataFrame(rows, schema=before.schema)])
     names = sorted({*seen["series"].unique(), *measured})
+    material = MATERIAL if domain.reward_unit == "%" else 0.0
     found = diagnose_all(
         {name: _series(seen, name, [*known, cutoff]) for name in names},
         stream(0, domain.name, "diagnose", cutoff.isoformat()),
-        material=MATERIAL if domain.reward_unit == "%" else 0.0,
+        material=material,
         unit=domain.reward_unit,
     )
     told = {
         name: replace(each, reasons=(*each.reasons, *_missing(seen, name)))
         for name, each in found.items()
     }
+    coarse = _coarse(
+        measured[DEPLOYED], told[DEPLOYED], material=material, unit=domain.reward_unit
+    )
+    told[DEPLOYED] = replace(told[DEPLOYED], reasons=(*told[DEPLOYED].reasons, *coarse))
     cycles.record(db, domain.name, cutoff, measured, told, now=cutoff)
 
 
 def _measured(
-    db: Database, domain: Domain, cutoff: datetime, *, known: list[datetime], before: pl.DataFrame
+    db: Database,
+    domain: Domain,
+    cycle: _Cycle,
+    planned: list[Generation],
+    before: pl.DataFrame,
 ) -> dict[str, Measures]:
-    """What the cycle shows, by series: `deployed`, then each candidate."""
-    rows = _cycle(db, domain, cutoff, known)
-    reference = measures.reference_batch(domain)
-    told = db.read("generation/told", domain=domain.name)
-    trained = {row["number"]: row for row in told.iter_rows(named=True)}
-
-    @cache
-    def on_reference(number: int | None) -> Seen | None:
-        if number is None or number not in trained:
-            return None
-        return measures.act_on(domain, load_policy(db, domain, number), reference)
-
-    deployed = measures.traffic(domain, rows)
+    """What the cycle shows, by series: `deployed`, then each candidate that is trained."""
+    deployed = measures.traffic(domain, cycle.rows)
     acting = deployed.get("generation")
     if acting is not None:
         number = int(acting)
-        deployed |= measures.moved(on_reference(number), on_reference(_acting_before(before)))
+        then = cycle.on_reference(_acting_before(before))
+        deployed |= measures.moved(cycle.on_reference(number), then)
         deployed |= {
             name: value
             for name, value in _window(db, domain, number).items()
             if name != "unresolved_share"
         }
-    newest = rows.filter(pl.col("reward").is_finite()).tail(measures.JUDGED_ROWS)
     found = {DEPLOYED: deployed}
-    for item in planned_generations(db, domain, cutoff):
-        if item.number in trained:
-            earlier = _earlier_of(db, domain, item)
+    for item in planned:
+        if trained(db, domain, item.number):
+            now = cycle.on_reference(item.number)
             found[item.policy] = {
-                **_explored(on_reference(item.number)),
-                **measures.moved(on_reference(item.number), on_reference(earlier)),
-                **_predicted(db, domain, item.number, newest),
+                **_explored(now),
+                **measures.moved(now, cycle.on_reference(_earlier_of(db, domain, item))),
+                **_predicted(cycle, item.number),
                 **_window(db, domain, item.number),
                 **_estimated(db, domain, item.number),
                 "generation": float(item.number),
             }
     return found
-
-
-def _cycle(db: Database, domain: Domain, cutoff: datetime, known: list[datetime]) -> pl.DataFrame:
-    """The history rows of the cycle that ends at `cutoff`."""
-    earlier = {each.cutoff for each in generations.generations(db, domain.name)} | set(known)
-    until = cutoff - domain.maturity
-    longest = until - max(domain.window + domain.holdout, domain.maturity)
-    since = max(
-        [longest, *(each - domain.maturity for each in earlier if each < cutoff)], default=longest
-    )
-    return history(db, domain, since=since, until=until, as_of=cutoff)
 
 
 def _acting_before(before: pl.DataFrame) -> int | None:
@@ -142,15 +193,12 @@ def _explored(seen: Seen | None) -> Measures:
     return measures.explored(seen.probabilities, seen.eligible, seen.propensity)
 
 
-def _predicted(db: Database, domain: Domain, number: int, newest: pl.DataFrame) -> Measures:
+def _predicted(cycle: _Cycle, number: int) -> Measures:
     """How right a candidate's predictions are about the newest logged rows."""
-    if newest.is_empty():
-        return {}
-    batch = measures.batch_of(domain, newest)
-    seen = measures.act_on(domain, load_policy(db, domain, number), batch)
+    seen = cycle.on_newest(number)
     if seen is None or seen.scores is None:
         return {}
-    return measures.predicted(seen.scores, batch.eligible, newest)
+    return measures.predicted(seen.scores, seen.eligible, cycle.newest)
 
 
 def _window(db: Database, domain: Domain, number: int) -> Measures:
@@ -219,42 +267,41 @@ def _missing(seen: pl.DataFrame, name: str) -> list[str]:
     ]
 
 
-def _diagnose_generations(db: Database, domain: Domain, cutoff: datetime) -> None:
-    """Records, for each generation of a cut-off, how far it moved from its parent.
-
-    `decisions` held out; `unresolved_share` of them without a known outcome; `reward_mean` of the
-    known; `churn_total_variation` and `churn_greedy` against the parent, `entropy_normalised`, all
-    three over the newest held-out contexts (finite actions only).
-    """
-    measured = set(db.read("diagnostic/all", domain=domain.name)["number"].to_list())
-    planned = [
-        item for item in planned_generations(db, domain, cutoff) if item.number not in measured
+def _coarse(measured: Measures, found: Diagnosis, *, material: float, unit: str) -> list[str]:
+    """That the control slice is too small to see what matters, where that is so."""
+    control, whole = measured.get("control_se", 0.0), measured.get("value_se", 0.0)
+    visible = NOISE * found.statistics.rms_se
+    if found.verdict == "oscillating" or not (visible > material and 2 * control**2 > whole**2):
+        return []
+    return [
+        f"the control slice is small: its mean alone has a standard error of"
+        f" {amount(control, unit)}, so no swing below {amount(visible, unit)} can be told from"
+        " noise. Log a larger share of the traffic under the arm 'control'; four times as many"
+        " rows halve it"
     ]
-    if not planned:
-        return
-    until = cutoff - domain.maturity
-    held_out = history(db, domain, since=until - domain.holdout, until=until, as_of=cutoff)
+
+
+def _diagnose_generations(
+    db: Database, domain: Domain, cycle: _Cycle, planned: list[Generation]
+) -> None:
+    """Records, for each of some generations, how far it moved from its parent.
+
+    `decisions` of the cycle; `unresolved_share` of them without a known outcome; `reward_mean` of
+    the known; `churn_total_variation` and `churn_greedy` against the parent, `entropy_normalised`,
+    all three over the newest contexts of the cycle (finite actions only).
+    """
+    reward = cycle.rows["reward"].drop_nulls()
     common = {
-        "decisions": float(held_out.height),
-        "unresolved_share": unresolved_share(held_out),
-        "reward_mean": float(held_out["reward"].drop_nulls().to_numpy().mean())
-        if held_out["reward"].count()
-        else float("nan"),
+        "decisions": float(cycle.rows.height),
+        "unresolved_share": unresolved_share(cycle.rows),
+        "reward_mean": float(reward.to_numpy().mean()) if len(reward) else float("nan"),
     }
-    batch = measures.batch_of(domain, held_out.tail(measures.JUDGED_ROWS))
-
-    @cache
-    def on_held_out(number: int | None) -> Seen | None:
-        if number is None:
-            return None
-        return measures.act_on(domain, load_policy(db, domain, number), batch)
-
     for item in planned:
-        moved = measures.moved(on_held_out(item.number), on_held_out(item.parent))
-        explored = _explored(on_held_out(item.number))
+        now = cycle.on_newest(item.number)
+        moved = measures.moved(now, cycle.on_newest(item.parent)) | _explored(now)
         values = common | {
             name: value
-            for name, value in (moved | explored).items()
+            for name, value in moved.items()
             if name in ("churn_total_variation", "churn_greedy", "entropy_normalised")
         }
         generations.record_diagnostics(
@@ -262,5 +309,5 @@ def _diagnose_generations(db: Database, domain: Domain, cutoff: datetime) -> Non
             domain.name,
             item.number,
             {name: value for name, value in values.items() if np.isfinite(value)},
-            now=cutoff,
+            now=item.cutoff,
         )
