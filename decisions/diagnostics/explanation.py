@@ -91,15 +91,17 @@ def _suspect(found: Statistics, *, name: str, unit: str, wanted: float) -> tuple
 
 
 def _stable(found: Statistics, *, name: str, unit: str, wanted: float) -> tuple[str, str]:
-    told = f"The value of {name} does not alternate from generation to generation."
     if not np.isfinite(found.p_r1):
-        return f"{told} It moves along a straight line.", "Nothing to do about oscillation."
-    blind = found.rms_se > 0 and found.excess_variance <= 0
+        return (
+            f"The value of {name} does not alternate: it moves along a straight line.",
+            "Nothing to do about oscillation.",
+        )
+    blind = found.swing < wanted and found.excess_variance < found.rms_se**2
     if blind:
         return (
-            f"No oscillation of {name} is seen, but the measurement is coarse: its changes are no"
-            f" larger than its own standard error ({amount(found.rms_se, unit)}), and only a"
-            f" swing of {amount(wanted, unit)} or more would be called oscillation.",
+            f"No oscillation of {name} is seen, but the measurement is coarse: its changes are"
+            f" mostly its own standard error ({amount(found.rms_se, unit)}), and only a swing of"
+            f" {amount(wanted, unit)} or more would be called oscillation.",
             "Nothing to do now. To see smaller swings, enlarge the control slice or lengthen the"
             " cycles: half the standard error takes four times the decisions.",
         )
@@ -110,11 +112,13 @@ def _stable(found: Statistics, *, name: str, unit: str, wanted: float) -> tuple[
         else " Its changes look like chance."
     )
     return (
-        f"{told}{moves} {_movement(found, unit)}",
+        f"No alternation of {name} from generation to generation is seen.{moves}"
+        f" {_movement(found, unit)}",
         "Look at drift: compare the control's series, and whether the training window is as"
         " short as the change is fast."
         if drifting
-        else "Nothing to do about oscillation.",
+        else "Nothing to do now. So few generations can hide a moderate alternation: look again"
+        " after more of them.",
     )
 
 

@@ -217,6 +217,50 @@ def test_a_constant_value_is_degenerate_and_no_traffic_is_inconclusive(
     assert "left out" in str(row["reasons"])
 
 
+def test_a_control_slice_too_small_to_see_anything_is_said_in_place_of_stability(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Table, "act", with_control)
+    flow.begin(database, COINS, now=START, seed=11)
+    value = np.random.default_rng(3).normal(0.0, 0.06, 9)
+    for day in range(1, 10):
+        noisy = {"value": value[day - 1], "value_se": 0.06, "control": 0.5, "control_se": 0.06}
+        cutoff = START + day * DAY
+        cycles.record(
+            database, COINS.name, cutoff, {"deployed": noisy}, {"deployed": YOUNG}, now=START
+        )
+    flow.catch_up(database, COINS, until=START + 10 * DAY, holder="test")
+    flow.settle(database, COINS, as_of=START + 10 * DAY, holder="test")
+
+    flow.diagnose(database, COINS, cutoff=START + 10 * DAY)
+
+    row = latest(database)["deployed"]
+    reasons = json.loads(str(row["reasons"]))
+    assert row["verdict"] == "stable"
+    assert "the measurement is coarse" in str(row["explanation"])
+    assert "control slice" in str(row["action"])
+    (small,) = [each for each in reasons if each.startswith("the control slice is small")]
+    assert "a larger share of the traffic under the arm 'control'" in small
+
+
+def test_scores_that_are_not_finite_are_left_out() -> None:
+    class Blind(Table):
+        def act(self, context: pl.DataFrame, eligible: BoolArray, keys: RowKeys) -> Draw:
+            draw = super().act(context, eligible, keys)
+            return replace(draw, scores=np.full(eligible.shape, np.nan))
+
+    seeing = Table(((0.8, 0.1, 0.1), (0.1, 0.1, 0.8)))
+    batch = measures.reference_batch(COINS)
+    before, now = (measures.act_on(COINS, each, batch) for each in (seeing, Blind(seeing.shares)))
+
+    assert before is not None
+    assert before.scores is not None
+    assert now is not None
+    assert now.scores is None
+    assert "score_ks" in measures.moved(before, before)
+    assert set(measures.moved(now, before)) == {"churn_total_variation", "churn_greedy"}
+
+
 def test_a_generation_says_which_logs_trained_it(database: Database) -> None:
     live(database, [1, 2, 3, 4, 5])
 
