@@ -21,6 +21,7 @@ _CYCLE = [
 ]
 
 
+@charts.composed_once
 def gain(cycles: pl.DataFrame, unit: Unit, *, controlled: bool) -> charts.Layers:
     """The value of each cycle with its interval; minus the control, which is the dashed line."""
     title = charts.capital(unit.points if controlled else unit.symbol)
@@ -47,6 +48,7 @@ def gain(cycles: pl.DataFrame, unit: Unit, *, controlled: bool) -> charts.Layers
     return alt.layer(*layers).properties(height=_TALL)
 
 
+@charts.composed_once
 def levels(cycles: pl.DataFrame, unit: Unit) -> charts.Layers:
     """The policy's own level beside that of the control, with the control's interval."""
     names = {"level": "policy", "control": "control"}
@@ -64,6 +66,7 @@ def levels(cycles: pl.DataFrame, unit: Unit) -> charts.Layers:
     ).properties(height=_TALL)
 
 
+@charts.composed_once
 def measured(
     cycles: pl.DataFrame,
     names: Mapping[str, str],
@@ -136,6 +139,7 @@ def _scaled(cycles: pl.DataFrame, names: Sequence[str], scale: float) -> pl.Data
     return cycles.select("cutoff", "cycle", *(pl.col(name) * scale for name in names))
 
 
+@charts.composed_once
 def spectrum(shares: pl.DataFrame) -> charts.Layers:
     """Share of the variance by period; columns `period` (cycles) and `share` (%)."""
     even = charts.level(100.0 / shares.height)
@@ -166,6 +170,7 @@ SIDES = {
 }
 
 
+@charts.composed_once
 def autocorrelation(lags: pl.DataFrame) -> charts.Layers:
     """Correlation of a cycle with earlier ones, on the band that a shuffled series keeps to.
 
@@ -203,6 +208,7 @@ def autocorrelation(lags: pl.DataFrame) -> charts.Layers:
     return (band + charts.level(0.0) + stems + points).properties(height=_TALL)
 
 
+@charts.composed_once
 def mechanism(panel: pl.DataFrame) -> charts.Layers:
     """Correlations with the value; columns `measure`, `r` and `n`, the strongest first."""
     base = alt.Chart(panel)

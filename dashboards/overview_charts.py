@@ -6,6 +6,7 @@ import polars as pl
 from units import Unit
 
 
+@charts.composed_once
 def spark(cycles: pl.DataFrame, unit: Unit) -> charts.Layers:
     """Deployed minus control with its interval, and the control as a dashed line at zero."""
     scaled = cycles.select(

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import charts
 import choice
 import glance
 import oscillation_charts
@@ -17,6 +16,7 @@ from states import empty, shown
 from units import Unit, unit_of
 
 COLUMNS = 4  # of small charts: as many as the largest group has
+RHYTHM, MOVES = "Rhythm", "What moves with it"
 
 
 def page() -> None:
@@ -41,9 +41,7 @@ def page() -> None:
     sign_in.link("generations", f"Generations of {domain}", domain=domain)
     cycles = queries.read("oscillation/cycles", domain=domain, series=series)
     over_time(cycles, unit, as_tables=as_tables)
-    rhythm(statistics, as_tables=as_tables)
-    moves_with(statistics, as_tables=as_tables)
-    beside(cycles, as_tables=as_tables)
+    closer(cycles, statistics, as_tables=as_tables)
     everyone(found, unit)
 
 
@@ -63,13 +61,15 @@ def verdict(newest: Mapping[str, Any], statistics: Mapping[str, Any], unit: Unit
             f" {newest['cutoff']:%-d %B %Y, %H:%M} UTC"
             f"{since if newest['previous'] is not None else ''}."
         )
-        if newest["explanation"]:
-            st.markdown(newest["explanation"])
+        told = [newest["explanation"]] if newest["explanation"] else []
         if newest["action"]:
-            st.markdown(f"**Recommended:** {newest['action']}")
+            told.append(f"**Recommended:** {newest['action']}")
         reasons = glance.texts(newest["reasons"])
         if reasons:
-            st.markdown("**Why this verdict**")
+            told.append("**Why this verdict**")
+        if told:
+            st.markdown("\n\n".join(told))
+        if reasons:
             st.text("\n".join(f"• {each}" for each in reasons))
         numbers(statistics, unit)
 
@@ -91,7 +91,7 @@ def numbers(statistics: Mapping[str, Any], unit: Unit) -> None:
         f" {_number(statistics['r1_null_high'], '+.2f')} in nine of ten cases.",
     )
     columns[2].metric(
-        "Chance of it without rhythm",
+        "Chance of it alone",
         _number(statistics["p_holm"], ".1%"),
         help="How often a shuffled series alternates as much, corrected for all series of the"
         " domain (Holm). Below 1 % it counts as oscillating when the swing is large enough.",
@@ -123,7 +123,7 @@ def over_time(cycles: pl.DataFrame, unit: Unit, *, as_tables: bool) -> None:
                 f"The same in absolute terms: {unit.reward}, {unit.symbol}. What moves both lines"
                 " is the world, what moves one of them is the policy."
             )
-            st.altair_chart(oscillation_charts.levels(cycles, unit))
+            st.vega_lite_chart(oscillation_charts.levels(cycles, unit))
     if as_tables:
         named = {
             "value": f"Value, {unit.points if controlled else unit.symbol}",
@@ -154,7 +154,27 @@ def value(cycles: pl.DataFrame, unit: Unit, *, controlled: bool) -> None:
             " a control are missing there."
         )
     st.caption(words)
-    st.altair_chart(oscillation_charts.gain(cycles, unit, controlled=controlled))
+    st.vega_lite_chart(oscillation_charts.gain(cycles, unit, controlled=controlled))
+
+
+def closer(cycles: pl.DataFrame, statistics: Mapping[str, Any], *, as_tables: bool) -> None:
+    """Rhythm, what moves with the value, and what changed beside it: a part at a time.
+
+    Nine charts at once take a browser most of a second to draw; nobody looks at them at once.
+    """
+    st.subheader("A closer look")
+    measured = [each for each in PANELS if each.measured(cycles)]
+    groups = list(dict.fromkeys(each.group for each in measured))
+    part = choice.part([RHYTHM, MOVES, *groups])
+    if part == RHYTHM:
+        rhythm(statistics, as_tables=as_tables)
+    elif part == MOVES:
+        moves_with(statistics, as_tables=as_tables)
+    else:
+        beside(cycles, [each for each in measured if each.group == part], as_tables=as_tables)
+    absent = [f"{each.group}: {each.title}".lower() for each in PANELS if each not in measured]
+    if absent:
+        st.caption(f"Not measured for this series: {', '.join(absent)}.")
 
 
 def rhythm(statistics: Mapping[str, Any], *, as_tables: bool) -> None:
@@ -177,28 +197,25 @@ def rhythm(statistics: Mapping[str, Any], *, as_tables: bool) -> None:
         .alias("side")
     )
     if shares.is_empty() and lags.is_empty():
-        st.subheader("Rhythm")
         st.info("Too few cycles, or a value that never changes: there is no rhythm to look for.")
         return
     left, right = st.columns(2)
     if not shares.is_empty():
         with left:
-            st.subheader("Which period?")
             st.caption(
-                "How the variance divides over periods, without the trend. A bar at two cycles far"
-                " above the dashed line, which is what pure noise shows, means that good and bad"
-                " cycles alternate."
+                "**Which period?** How the variance divides over periods, without the trend. A bar"
+                " at two cycles far above the dashed line, which is what pure noise shows, means"
+                " that good and bad cycles alternate."
             )
-            st.altair_chart(oscillation_charts.spectrum(shares))
+            st.vega_lite_chart(oscillation_charts.spectrum(shares))
     if not lags.is_empty():
         with right:
-            st.subheader("More than chance?")
             st.caption(
-                "Correlation of each cycle with the one so many cycles earlier. Nine of ten"
-                " shuffled series lie within the grey band; lag 1 below it is the mark of"
-                " oscillation."
+                "**More than chance?** Correlation of each cycle with the one so many cycles"
+                " earlier. Nine of ten shuffled series lie within the grey band; lag 1 below it is"
+                " the mark of oscillation."
             )
-            st.altair_chart(oscillation_charts.autocorrelation(lags))
+            st.vega_lite_chart(oscillation_charts.autocorrelation(lags))
     if as_tables:
         left, right = st.columns(2)
         with left:
@@ -229,39 +246,30 @@ def moves_with(statistics: Mapping[str, Any], *, as_tables: bool) -> None:
         orient="row",
     ).with_columns(pl.col("measure").replace(MOVES_WITH))
     if panel.is_empty():
+        st.info("Nothing was measured beside the value in enough cycles to compare it with.")
         return
-    st.subheader("What moves with it?")
     st.caption(
         "Correlation of the value with what was measured beside it, over the cycles. A mark to"
         " follow, not a proof of a cause; “value of the cycle before” far to the left is the"
         " oscillation itself."
     )
     ordered = panel.sort(pl.col("r").abs(), descending=True)
-    st.altair_chart(oscillation_charts.mechanism(ordered))
+    st.vega_lite_chart(oscillation_charts.mechanism(ordered))
     if as_tables:
         _table(ordered.rename({"measure": "Measure", "r": "Correlation", "n": "Cycles"}))
 
 
-def beside(cycles: pl.DataFrame, *, as_tables: bool) -> None:
-    """Churn, drift, variety, calibration and provenance: small charts, a group at a time."""
-    there = [each for each in PANELS if each.measured(cycles)]
-    if there:
-        st.subheader("What changed beside the value?")
-        group = choice.part(list(dict.fromkeys(each.group for each in there)))
-        panels = [each for each in there if each.group == group]
-        for column, panel in zip(st.columns(COLUMNS), panels, strict=False):
-            with column:
-                st.markdown(f"**{panel.title}**")
-                st.caption(panel.tells)
-                st.altair_chart(_drawn(panel, cycles))
-                if as_tables:
-                    _table(_scaled(cycles, panel.measured(cycles), panel.scale))
-    absent = [f"{each.group}: {each.title}".lower() for each in PANELS if each not in there]
-    if absent:
-        st.caption(f"Not measured for this series: {', '.join(absent)}.")
+def beside(cycles: pl.DataFrame, panels: Sequence[Panel], *, as_tables: bool) -> None:
+    """One group of what was measured beside the value, as small charts."""
+    for column, panel in zip(st.columns(COLUMNS), panels, strict=False):
+        with column:
+            st.caption(f"**{panel.title}.** {panel.tells}")
+            st.vega_lite_chart(_drawn(panel, cycles))
+            if as_tables:
+                _table(_scaled(cycles, panel.measured(cycles), panel.scale))
 
 
-def _drawn(panel: Panel, cycles: pl.DataFrame) -> charts.Layers:
+def _drawn(panel: Panel, cycles: pl.DataFrame) -> dict[str, Any]:
     return oscillation_charts.measured(
         cycles,
         panel.measured(cycles),
@@ -278,31 +286,41 @@ def everyone(found: Sequence[Mapping[str, Any]], unit: Unit) -> None:
         "“Deployed” is the traffic as it ran; a candidate's series is what it would have earned in"
         " each cycle, whether or not it was promoted."
     )
-    rows = [(row, json.loads(row["statistics"])) for row in found]
-    _table(
-        pl.DataFrame(
-            {
-                "Series": [row["series"] for row, _ in rows],
-                "Verdict": [row["verdict"] for row, _ in rows],
-                "Verdict before": [row["previous"] or "–" for row, _ in rows],
-                "Cycles": [row["cycles"] for row, _ in rows],
-                f"Swing, {unit.points}": _column(rows, "swing", unit.scale),
-                "Lag-1 correlation": _column(rows, "r1"),
-                "Null from": _column(rows, "r1_null_low"),
-                "Null to": _column(rows, "r1_null_high"),
-                "p, corrected": _column(rows, "p_holm"),
-                "Period, cycles": _column(rows, "period"),
-                "Recommended": [row["action"] for row, _ in rows],
-            }
-        )
+    titles = (
+        "Series",
+        "Verdict",
+        "Cycles",
+        f"Swing, {unit.points}",
+        "Lag-1 correlation",
+        "without rhythm",
+        "p, corrected",
+        "Period, cycles",
     )
+    lines = [titles, ["---", "---", *["---:"] * (len(titles) - 2)]]
+    lines += [_compared(row, json.loads(row["statistics"]), unit) for row in found]
+    st.markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
 
-def _column(
-    rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], name: str, scale: float = 1.0
-) -> pl.Series:
-    values = [statistics[name] for _, statistics in rows]
-    return pl.Series([None if each is None else each * scale for each in values], dtype=pl.Float64)
+def _compared(row: Mapping[str, Any], statistics: Mapping[str, Any], unit: Unit) -> list[str]:
+    """One series as the cells of a line; short, so that all of them are in view."""
+    color, icon = glance.BADGES[glance.VERDICTS[row["verdict"]]]
+    before = row["previous"]
+    null = (
+        "–"
+        if statistics["r1_null_low"] is None
+        else f"{statistics['r1_null_low']:+.2f} to {statistics['r1_null_high']:+.2f}"
+    )
+    return [
+        row["series"],
+        f":{color}[{icon} {row['verdict']}]"
+        + ("" if before in (None, row["verdict"]) else f" (was {before})"),
+        str(row["cycles"]),
+        _number(statistics["swing"], ".2f", unit.scale),
+        _number(statistics["r1"], "+.2f"),
+        null,
+        _number(statistics["p_holm"], ".4f"),
+        _number(statistics["period"], ".3g"),
+    ]
 
 
 def _scaled(cycles: pl.DataFrame, names: Mapping[str, str], scale: float) -> pl.DataFrame:

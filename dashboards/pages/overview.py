@@ -148,10 +148,11 @@ def answers(each: Glance) -> None:
         (each.safe, each.better, each.oscillating),
         strict=True,
     ):
-        column.caption(question)
         color, icon = glance.BADGES[answer.state]
-        column.markdown(f":{color}-badge[{icon} {answer.word}]")
-        column.markdown(answer.sentence)
+        column.markdown(
+            f":small[:gray[{question}]]\n\n:{color}-badge[{icon} {answer.word}]\n\n"
+            + answer.sentence
+        )
 
 
 def recommendation(each: Glance) -> None:
@@ -176,7 +177,7 @@ def trend(each: Glance) -> None:
         "Deployed minus control in each cycle, with its 95 % interval; the dashed line is the"
         " control."
     )
-    st.altair_chart(overview_charts.spark(each.cycles, unit_of(each.name)))
+    st.vega_lite_chart(overview_charts.spark(each.cycles, unit_of(each.name)))
 
 
 def changed(each: Glance) -> None:

@@ -122,7 +122,7 @@ def _load(page: "Page", address: str, name: str) -> float:
     """Seconds from the start of the navigation until the page is drawn."""
     title = name.capitalize().replace("_", "-")
     page.goto(f"{address}/{name}{PAGES[name]}", wait_until="commit")
-    drawn = page.wait_for_function(_DRAWN, arg=title, polling="raf")
+    drawn = page.wait_for_function(_DRAWN, arg=title, polling=20)
     if page.locator("[data-testid=stAlertContentError]").count():
         raise StackError(f"the page {name} failed: {page.inner_text('body')[:500]}")
     return float(drawn.json_value()) / 1000
