@@ -6,6 +6,7 @@ from math import isclose
 
 import numpy as np
 import polars as pl
+import pytest
 
 from decisions import flow
 from decisions.bandits.sequential import wager
@@ -168,6 +169,34 @@ def test_no_comparison_reads_rows_on_which_its_champion_was_chosen(database: Dat
 
     assert whole == unbounded == cutoff - domain.maturity - 3 * DAY
     assert chosen == START + 5 * DAY - domain.maturity
+
+
+def test_a_judge_killed_over_its_challengers_leaves_nothing_and_is_repeated_whole(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    domain = coins(replace(FEW, error=1e-9))
+    live(database, domain, range(1, 4))
+    told = reviews(database)
+    record = generations.record_rows
+
+    def killed(connection: object, kind: object, *arguments: object, **named: object) -> None:
+        if kind is generations.REVIEW:
+            raise KeyboardInterrupt
+        record(connection, kind, *arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(generations, "record_rows", killed)
+    with pytest.raises(KeyboardInterrupt):
+        live(database, domain, range(4, 5))
+    cutoff = START + 4 * DAY
+    assert reviews(database).equals(told)
+    assert generations.verdicts(database, domain.name, cutoff) == []
+    monkeypatch.undo()
+
+    flow.judge_cutoff(database, domain, cutoff=cutoff, holder="retry")
+
+    assert len(generations.verdicts(database, domain.name, cutoff)) == 2
+    assert reviews(database).height == told.height + 1
+    assert audit.verify(database).broken is None
 
 
 def test_challengers_that_nobody_looked_at_for_long_retire(database: Database) -> None:
