@@ -1,8 +1,8 @@
 """How much one policy's choices differ from another's on the same rows."""
 
-from decisions.policy import FloatArray, normalised_entropy, total_variation
+from decisions.policy import FloatArray, total_variation
 
-__all__ = ["greedy_churn", "normalised_entropy", "total_variation"]
+__all__ = ["greedy_churn", "total_variation"]
 
 
 def greedy_churn(first: FloatArray, second: FloatArray) -> float:

@@ -12,7 +12,6 @@ from decisions.bandits.exploration import fast_cb, inverse_gap_weighting, unifor
 from decisions.bandits.linear import fit_ridge
 from decisions.bandits.oracles import ConstantOracle, fit_lightgbm
 from decisions.bandits.training_set import TrainingSet
-from decisions.diagnostics import churn
 from decisions.errors import DataError
 from decisions.policy import normalised_entropy
 from tests.bandits.logs import uniform_logs
@@ -92,11 +91,10 @@ def test_normalised_entropy_is_one_for_uniform_and_ignores_rows_without_a_choice
     assert normalised_entropy(certain, mask) == 0
 
 
-def test_normalised_entropy_without_any_choice_is_one_wherever_it_is_read() -> None:
+def test_normalised_entropy_without_any_choice_is_one() -> None:
     alone = np.array([[True, False]])
 
     assert normalised_entropy(alone.astype(np.float64), alone) == 1
-    assert churn.normalised_entropy is normalised_entropy
 
 
 @given(minimum=st.floats(0.1, 0.99))

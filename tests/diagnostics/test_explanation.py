@@ -79,6 +79,18 @@ def test_drift_is_told_from_chance() -> None:
     assert "control" in action
 
 
+def test_no_sign_of_oscillation_does_not_pass_for_its_absence() -> None:
+    calm = Statistics(
+        generations=16, swing=0.002, p_r1=0.3, r1=-0.2, r1_null_high=0.25, excess_variance=1e-5
+    )
+
+    words, action = _words("stable", calm)
+
+    assert "is seen" in words
+    assert "does not alternate" not in words
+    assert "can hide" in action
+
+
 @pytest.mark.parametrize("verdict", ["degenerate", "inconclusive"])
 @pytest.mark.parametrize("count", [0, 1, 16])
 def test_untested_series_get_words_too(verdict: str, count: int) -> None:
