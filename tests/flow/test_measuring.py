@@ -243,6 +243,29 @@ def test_a_control_slice_too_small_to_see_anything_is_said_in_place_of_stability
     assert "a larger share of the traffic under the arm 'control'" in small
 
 
+@pytest.mark.parametrize("controlled", [[False, True, True], [False, False, False]])
+def test_a_value_without_a_control_is_not_shown_among_those_with_one(
+    database: Database, controlled: list[bool]
+) -> None:
+    for day, control in enumerate(controlled):
+        found = {"value": 0.02, "value_se": 0.01} if control else {"value": 0.8, "value_se": 0.01}
+        found |= {"control": 0.78} if control else {}
+        cycles.record(
+            database,
+            COINS.name,
+            START + day * DAY,
+            {"deployed": found},
+            {"deployed": YOUNG},
+            now=START,
+        )
+
+    shown = database.read("oscillation/cycles", domain=COINS.name, series="deployed")
+
+    expected = [None, 0.02, 0.02] if any(controlled) else [0.8, 0.8, 0.8]
+    assert shown["value"].to_list() == expected
+    assert shown["lower"].is_null().to_list() == [each is None for each in expected]
+
+
 def test_scores_that_are_not_finite_are_left_out() -> None:
     class Blind(Table):
         def act(self, context: pl.DataFrame, eligible: BoolArray, keys: RowKeys) -> Draw:

@@ -1,14 +1,14 @@
 -- Everything measured of one series, and the cycles of its domain in which it was not.
 -- Grain: one row a cycle of the domain. Parameters: domain, series. Units: value is the mean reward
--- minus that of the control, lower and upper its 95 % interval; value, level, control and their
--- bounds are in the domain's reward; shares, propensities, churn and calibration in [0, 1]; null
--- where it was not measured.
+-- minus that of the control, lower and upper its 95 % interval, null in a cycle without a control
+-- where others have one; value, level, control and their bounds are in the domain's reward; shares,
+-- propensities, churn and calibration in [0, 1]; null where it was not measured.
 select
     cutoff,
     row_number() over (order by cutoff) as cycle,
-    value,
-    value - 1.96 * value_se as lower,
-    value + 1.96 * value_se as upper,
+    case when comparable then value end as value,
+    case when comparable then value - 1.96 * value_se end as lower,
+    case when comparable then value + 1.96 * value_se end as upper,
     level,
     control,
     control - 1.96 * control_se as control_lower,
@@ -35,6 +35,8 @@ select
 from (
     select
         c.cutoff,
+        count(*) filter (where m.name = 'control') > 0
+        or sum(count(*) filter (where m.name = 'control')) over () = 0 as comparable,
         max(m.value) filter (where m.name = 'value') as value,
         max(m.value) filter (where m.name = 'value_se') as value_se,
         max(m.value) filter (where m.name = 'level') as level,
