@@ -10,17 +10,18 @@ that the control does not share, under noise; one abrupt change. The uniform arm
 cheaply so that there are enough of them: 125 environments in chains of 64 generations, cut into
 four, of 1000 decisions a generation and an oracle of 15 small trees. Each gives two series: its
 greedy policy's value on a fixed batch, and its own deployed value. The bar is held to the share
-over all series together; intervals are Clopper and Pearson's.
+over all series together, of which walks, drifts and changes can hardly trip a one-sided test: read
+the kinds that can beside it. Intervals are Clopper and Pearson's.
 
 **Power.** The preset `paper-like` (SquareCB 1000, a memory of one generation, 10 000 decisions a
 generation) in twenty environments, sixteen generations after the uniform one. Three readings: one
 environment's series alone, which is what a page shows; the same environment's value split by
-issuer on a fixed batch of 2000 payments; and the statistic of the design, the mean over
-environments, in groups of four. The bar of 90 % is held to the last, as the reference's verdicts
-are. **A single series of sixteen generations does not reach it**: its autocorrelation would have
-to be below about -0.6 to be told from noise at 1 %, and it is about -0.5. Whoever reads a page
-should take `suspect` for a reason to look closer, and wait for more generations before trusting
-`stable`.
+issuer on a fixed batch of 2000 payments, exact, which no page shows: cycles are not measured by
+issuer; and the statistic of the design, the mean over environments, in groups of four. The bar of
+90 % is held to the last, as the reference's verdicts are. **A single series of sixteen generations
+does not reach it**: its autocorrelation would have to be below about -0.6 to be told from noise at
+1 %, and it is about -0.5. Whoever reads a page should take `suspect` for a reason to look closer,
+and wait for more generations before trusting `stable`.
 
 **The reference's arms** (A8, A9, A11) are run in four environments, seeds 10 to 13.
 """
