@@ -111,6 +111,7 @@ def test_the_types_in_a_digest_have_names_of_our_own() -> None:
         content_digest(flatten(pl.DataFrame({"x": [1]}, {"x": pl.UInt8})), 1)
 
 
+@settings(deadline=None)
 @given(rows=st.lists(st.lists(DOUBLES, max_size=4), min_size=1, max_size=6), data=st.data())
 def test_a_slice_hashes_as_the_rows_alone_do(rows: list[list[float]], data: st.DataObject) -> None:
     begin = data.draw(st.integers(0, len(rows) - 1))
@@ -124,6 +125,7 @@ def test_a_slice_hashes_as_the_rows_alone_do(rows: list[list[float]], data: st.D
     )
 
 
+@settings(deadline=None)
 @given(pairs=st.lists(PAIR, max_size=8))
 def test_rows_differ_where_their_bits_do(pairs: list[tuple[Any, Any]]) -> None:
     left, right = (
