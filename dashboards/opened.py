@@ -145,13 +145,18 @@ def _reigns(described: pl.DataFrame, promotions: pl.DataFrame, number: int | Non
             {
                 "Generation": f"{number}: {known['policy']}",
                 "Data until": _day(known["cutoff"]),
-                "Champion from": _day(last["promoted_at"]) if last else "was not",
+                "Champion from": _since(last) if last else "was not",
                 "Promoted by": last["promoted_by"] if last else "",
                 "Why": last["reason"] if last else "",
             }
         )
         number = known["parent"]
     return rows
+
+
+def _since(promotion: Row) -> str:
+    begun = promotion["promoted_by"] == "begin"
+    return "the beginning" if begun else _day(promotion["promoted_at"])
 
 
 def _day(time: datetime) -> str:

@@ -81,9 +81,20 @@ def database(postgres_url: str, template: str) -> Generator[Database]:
         yield database
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def ledger(postgres_url: str, lived_template: str) -> Generator[Database]:
-    """A database with three weeks of several domains (`tests/dashboards/ledger.py`)."""
+    """Three weeks of several domains (`tests/dashboards/ledger.py`), to read alone: shared."""
+    with copied(postgres_url, lived_template) as database:
+        name = sql.Identifier(str(make_url(database.url).database))
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            read_only = sql.SQL("alter database {} set default_transaction_read_only = on")
+            connection.execute(read_only.format(name))
+        yield database
+
+
+@pytest.fixture
+def own_ledger(postgres_url: str, lived_template: str) -> Generator[Database]:
+    """As `ledger`, for a test that writes to it."""
     with copied(postgres_url, lived_template) as database:
         yield database
 

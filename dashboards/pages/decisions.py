@@ -145,6 +145,22 @@ def _results(domain: str, rows: pl.DataFrame) -> None:
         pl.col("reward").alias("Reward"),
     )
 
+    labels: dict[str, str] = dict(
+        shown.select(
+            "Decision", name=pl.format("{}: {} ({})", "Unit", "Action", "Arm")
+        ).iter_rows()
+    )
+    given = st.selectbox(
+        "Open one",
+        list(labels),
+        index=None,
+        format_func=lambda each: labels[each],
+        placeholder="one of the decisions below",
+    )
+    if given is not None:
+        st.query_params["decision"] = given
+        st.rerun()
+
     def choose() -> None:
         picked = st.session_state["decisions table"]["selection"]["rows"]
         if picked:
@@ -163,21 +179,6 @@ def _results(domain: str, rows: pl.DataFrame) -> None:
             "Reward": st.column_config.NumberColumn(format="%g"),
         },
     )
-    labels: dict[str, str] = dict(
-        shown.select(
-            "Decision", name=pl.format("{}: {} ({})", "Unit", "Action", "Arm")
-        ).iter_rows()
-    )
-    given = st.selectbox(
-        "Open one",
-        list(labels),
-        index=None,
-        format_func=lambda each: labels[each],
-        placeholder="one of the decisions above",
-    )
-    if given is not None:
-        st.query_params["decision"] = given
-        st.rerun()
 
 
 states.shown("decisions", page)

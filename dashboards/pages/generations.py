@@ -88,7 +88,12 @@ def headline(
     )
     columns = st.columns(4)
     columns[0].metric("Champion", f"{champion['number']}: {champion['policy']}")
-    columns[1].metric("Champion since", champion["promoted_at"].strftime("%-d %b %Y"))
+    columns[1].metric(
+        "Champion since",
+        "the beginning"
+        if champion["promoted_by"] == "begin"
+        else champion["promoted_at"].strftime("%-d %b %Y"),
+    )
     value = generations.filter(pl.col("number") == champion["number"])["value"].drop_nulls()
     if value.len():
         columns[2].metric(
@@ -195,7 +200,9 @@ def one(domain: str, described: pl.DataFrame, promotions: pl.DataFrame, unit: Un
     ruled = promotions.filter(pl.col("number") == number)
     for reign in ruled.iter_rows(named=True):
         st.markdown(
-            f"Champion from {reign['promoted_at'].strftime(DATE)}, promoted by"
+            f"Champion from the beginning: {reign['reason']}."
+            if reign["promoted_by"] == "begin"
+            else f"Champion from {reign['promoted_at'].strftime(DATE)}, promoted by"
             f" {reign['promoted_by']}: {reign['reason']}."
         )
     st.markdown(

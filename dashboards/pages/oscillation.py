@@ -91,7 +91,7 @@ def numbers(statistics: Mapping[str, Any], unit: Unit) -> None:
         f" {_number(statistics['r1_null_high'], '+.2f')} in nine of ten cases.",
     )
     columns[2].metric(
-        "Chance of it alone",
+        "Chance without rhythm",
         _number(statistics["p_holm"], ".1%"),
         help="How often a shuffled series alternates as much, corrected for all series of the"
         " domain (Holm). Below 1 % it counts as oscillating when the swing is large enough.",
@@ -284,18 +284,11 @@ def everyone(found: Sequence[Mapping[str, Any]], unit: Unit) -> None:
     st.subheader("All series of this domain")
     st.caption(
         "“Deployed” is the traffic as it ran; a candidate's series is what it would have earned in"
-        " each cycle, whether or not it was promoted."
+        f" each cycle, whether or not it was promoted. Swing in {unit.points}, period in cycles;"
+        " “by chance” is where nine of ten series without rhythm lie, p is corrected for all"
+        " series (Holm)."
     )
-    titles = (
-        "Series",
-        "Verdict",
-        "Cycles",
-        f"Swing, {unit.points}",
-        "Lag-1 correlation",
-        "without rhythm",
-        "p, corrected",
-        "Period, cycles",
-    )
+    titles = ("Series", "Verdict", "Cycles", "Swing", "Lag-1", "By chance", "p", "Period")
     lines = [titles, ["---", "---", *["---:"] * (len(titles) - 2)]]
     lines += [_compared(row, json.loads(row["statistics"]), unit) for row in found]
     st.markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))

@@ -150,17 +150,17 @@ def test_one_decision_is_opened_and_decided_again_bit_for_bit(
 
 
 def test_a_decision_that_was_altered_differs_in_named_columns(
-    page: AppTest, ledger: Database, monkeypatch: pytest.MonkeyPatch
+    page: AppTest, own_ledger: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = one_of(ledger, "payments", arm="explore")
-    with ledger.transaction("owner") as connection:
+    row = one_of(own_ledger, "payments", arm="explore")
+    with own_ledger.transaction("owner") as connection:
         connection.exec_driver_sql("set local session_replication_role = replica")
         connection.exec_driver_sql(
             "update decision set uniform = 0.5 where domain = 'payments' and decision_id = %s",
             (row["decision_id"],),
         )
 
-    over(monkeypatch, ledger, page, domain="payments", decision=str(row["decision_id"]))
+    over(monkeypatch, own_ledger, page, domain="payments", decision=str(row["decision_id"]))
     next(button for button in page.button if button.label == "Replay now").click().run()
 
     assert not page.exception
@@ -168,15 +168,15 @@ def test_a_decision_that_was_altered_differs_in_named_columns(
 
 
 def test_an_altered_artefact_is_a_sentence(
-    page: AppTest, ledger: Database, monkeypatch: pytest.MonkeyPatch
+    page: AppTest, own_ledger: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = one_of(ledger, "payments", arm="explore")
-    with ledger.transaction("owner") as connection:
+    row = one_of(own_ledger, "payments", arm="explore")
+    with own_ledger.transaction("owner") as connection:
         connection.exec_driver_sql("set local session_replication_role = replica")
         connection.exec_driver_sql("alter table artifact drop constraint artifact_check")
         connection.exec_driver_sql("update artifact set content = content || 'x'")
 
-    over(monkeypatch, ledger, page, domain="payments", decision=str(row["decision_id"]))
+    over(monkeypatch, own_ledger, page, domain="payments", decision=str(row["decision_id"]))
     next(button for button in page.button if button.label == "Replay now").click().run()
 
     assert not page.exception
