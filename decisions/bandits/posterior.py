@@ -3,17 +3,18 @@
 A policy that learns from one generation of rows forgets the rest; one that learns from all of
 them must be allowed to keep them. This model keeps neither rows nor trees but a mean and a
 covariance of its coefficients, which the next generation takes as its prior. With rows of one
-generation it knows what it would know with the rows of all, up to Laplace's approximation.
+generation it knows what it would know with the rows of all, up to Laplace's approximation and the
+block variances, which the first generation's rows set.
 
 The success logit of context x and action a is the sum of every context column times one and times
 every flag of the action, and of the products of flags. Coefficients of one kind (an issuer's
 effect on what authentication does, say) form a *block* and share a prior variance, learned from
-the first generation and kept up by expectation maximisation: what no action changes shrinks to
-nothing.
+the first generation by expectation maximisation, so that what no action changes shrinks to
+nothing, and kept up for what is forgotten or new.
 
 Between generations a block may drift: its coefficients are multiplied by a retention r, and what
 that takes from their variance is given back as noise, so that r = 1 keeps everything, r = 0
-starts again from the prior, and no r ever makes a block less certain than it was at the start.
+starts again from the prior, and no r makes a coefficient less certain than a new one of its block.
 
 Sources: MacKay (1992), "The evidence framework applied to classification networks" (Laplace's
 approximation, block variances); Harrison and Stevens (1976), "Bayesian forecasting", and West,
@@ -41,7 +42,7 @@ COEFFICIENTS = 1_500  # the cost of an update grows with their cube
 FIRST_VARIANCE = 0.09  # of a coefficient before anything is known, logits squared
 WIDE = 4.0  # of the intercept
 VARIANCES = (1e-5, 9.0)  # a block's, at least and at most
-EXPECTATIONS = 6  # rounds of expectation maximisation on the first generation
+EXPECTATIONS = 6  # fits of the first generation; block variances are learned between them
 FIRST_TRY = 0.7
 RETENTIONS = (0.98, 0.95, 0.9, 0.8, 0.4, 0.0)  # of the group chosen by FIRST_TRY
 TRIED, MOVES = 8, 4  # groups tried at a time, groups moved in a generation
@@ -245,7 +246,7 @@ class Posterior:
     def samples(self, count: int, rng: np.random.Generator) -> FloatArray:
         """Draws from the posterior, (count, D)."""
         with one_thread():
-            root = linalg.cholesky(self.precision, lower=True)
+            root = _root(self.precision)
             noise = rng.standard_normal((count, len(self.mean)))
             spread: FloatArray = linalg.solve_triangular(root, noise.T, trans="T", lower=True)
             return self.mean + spread.T
@@ -395,7 +396,9 @@ def _fit(rows: _Rows, prior: Posterior, start: FloatArray) -> _Fit:
             length /= 2
         theta, logit, value = tried, there, reached
     else:
-        raise DataError("the posterior's mode was not found in 50 steps: is a column constant?")
+        raise DataError(
+            "the posterior's mode was not found in 50 steps: does a column hold extreme numbers?"
+        )
     evidence = value + _half_log(_root(precision)) - _half_log(factor[0])
     return _Fit(theta, curvature, information, slope, evidence)
 
@@ -479,7 +482,8 @@ def updated(posterior: Posterior, data: TrainingSet, *, drifting: bool = False) 
         posterior: of the generation before, or `prior`: then block variances are learned, too.
         data: newly logged rows with known rewards in [0, 1]; none may come twice.
         drifting: whether blocks may lose memory before the update, each as far as the evidence of
-            the new rows asks for it by more than NATS plus the logarithm of the number of groups.
+            the new rows asks for it by more than NATS plus the logarithm of the number of groups,
+            among those groups for which the slope of the evidence promises something.
 
     Raises:
         DataError: an action or reward is out of range, a column is missing, lengths differ.

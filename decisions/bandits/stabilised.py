@@ -14,10 +14,13 @@ every new generation before it learned from them.
   as evidence grows and comes back by itself when a block loses memory.
 - *Support*: a small uniform floor keeps every eligible action's propensity above zero.
 
-What is guaranteed: the cumulative log loss of the averaged prediction exceeds that of any sequence
-of beliefs with s switches in G generations by at most log 2 + s log(2 / SWITCH) + G log(1 / (1 -
-SWITCH)) nats in all, whatever the world does (fixed share). Nothing of the kind holds for regret:
-where the success logit is no sum of pairs of context columns and flags, trees can do better.
+What is guaranteed is about beliefs as a whole: the chance that the average gives to the rows of
+each generation, taken together, falls short of that of any sequence of beliefs with s switches in
+G generations by at most log 2 + s log(2 / SWITCH) + G log(1 / (1 - SWITCH)) nats in all, whatever
+the world does (fixed share). Row by row the weights stand still within a generation, and its loss
+is at most the weighted mean of the beliefs' losses: one in which the worse belief has the weight
+may cost the whole difference. Nothing of the kind holds for regret: where the success logit is no
+sum of pairs of context columns and flags, trees can do better.
 
 Sources: Herbster and Warmuth (1998), "Tracking the best expert" (fixed share); Thompson (1933);
 Jin, Yang, Xiao and Xu (2023), "Thompson sampling with less exploration is fast and optimal"
@@ -46,6 +49,7 @@ from decisions.bandits.posterior import (
     updated,
 )
 from decisions.bandits.training_set import PairFeatures, TrainingSet
+from decisions.errors import DataError
 from decisions.policy import BoolArray, Draw, FloatArray
 from decisions.seeds import RowKeys
 
@@ -100,7 +104,7 @@ class Stabilised:
 
     def _scores(self, places: Places, eligible: BoolArray) -> FloatArray:
         total = np.zeros(eligible.shape)
-        if all(belief is self.beliefs[0] for belief in self.beliefs):
+        if all(_agree(belief, self.beliefs[0]) for belief in self.beliefs):
             total += expit(next(logits(self.beliefs[0].basis, [self.beliefs[0].mean], places)))
         else:
             for weight, belief in zip(self.weights, self.beliefs, strict=True):
@@ -133,8 +137,10 @@ def learned(
     to compare with: one belief, every block of which keeps that much, whatever the rows say.
 
     Raises:
-        DataError: see `posterior.updated`.
+        DataError: `retention` is out of range; see also `posterior.updated`.
     """
+    if retention is not None and not 0 <= retention <= 1:
+        raise DataError(f"retention is {retention}; wanted a share in [0, 1]")
     if predecessor is None:
         first = updated(prior(basis), data)
         beliefs = (first,) if retention is not None else (first, first)
@@ -158,12 +164,20 @@ def learned(
 
 
 def _moved(beliefs: tuple[Posterior, ...], data: TrainingSet) -> tuple[Posterior, ...]:
-    """Both beliefs after `data`: one object as long as nothing was ever seen to move."""
+    """Both beliefs after `data`: one and the same as long as nothing was ever seen to move."""
     long, short = beliefs
     forgetful = updated(short, data, drifting=True)
-    if long is short and (forgetful.retention == 1).all():
+    if _agree(long, short) and (forgetful.retention == 1).all():
         return forgetful, forgetful
     return updated(long, data), forgetful
+
+
+def _agree(first: Posterior, second: Posterior) -> bool:
+    """Whether two beliefs are the same, also where they were read from files as two objects."""
+    return first is second or (
+        np.array_equal(first.mean, second.mean)
+        and np.array_equal(first.precision, second.precision)
+    )
 
 
 def _kept(belief: Posterior, data: TrainingSet, retention: float) -> Posterior:

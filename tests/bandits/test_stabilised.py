@@ -37,7 +37,10 @@ KINDS = (Basis, Posterior, Stabilised)
 def test_the_average_is_nearly_as_good_as_the_best_belief(
     chances: list[float], results: list[bool]
 ) -> None:
-    """Fixed share's bound without a switch: log 2 + G log(1 / (1 - SWITCH)) nats."""
+    """Fixed share's bound without a switch: log 2 + G log(1 / (1 - SWITCH)) nats.
+
+    A generation is one outcome here: the bound is on the chance of its rows taken together.
+    """
     beliefs = np.array([chances, [0.5] * 5])
     weights, mixed = np.array([0.5, 0.5]), 0.0
     losses = np.zeros(2)
@@ -90,16 +93,26 @@ def test_a_row_is_decided_alike_alone_and_in_a_batch(world: World, policy: Stabi
 
 
 def test_what_is_written_is_read_back_bit_for_bit(world: World, policy: Stabilised) -> None:
+    """Also once generations have passed, when weights are no longer exactly one half each."""
+    for number in (1, 2):
+        day = world.day(number)
+        seen = policy.assess(day.context, day.eligible)
+        data = TrainingSet(
+            context=day.context, action=seen.nominal, reward=day.reward(seen.nominal)
+        )
+        policy = learned(policy.beliefs[0].basis, data, policy, stream(number, "test"))
     again = serialisation.load(serialisation.dump(policy, kinds=KINDS), kinds=KINDS)
-    day = world.day(1)
+    assert again.beliefs[0] is not again.beliefs[1]
+    day = world.day(3)
     first, second = (each.assess(day.context, day.eligible) for each in (policy, again))
-    assert (first.probabilities == second.probabilities).all()
+    np.testing.assert_array_equal(first.probabilities, second.probabilities)
     np.testing.assert_array_equal(first.scores, second.scores)
     more = TrainingSet(context=day.context, action=first.nominal, reward=day.reward(first.nominal))
     carried = [
         learned(each.beliefs[0].basis, more, each, stream(2, "test")) for each in (policy, again)
     ]
-    assert (carried[0].beliefs[1].mean == carried[1].beliefs[1].mean).all()
+    for one, other in zip(carried[0].beliefs, carried[1].beliefs, strict=True):
+        np.testing.assert_array_equal(one.mean, other.mean)
 
 
 def test_exploration_shrinks_as_evidence_grows(world: World) -> None:

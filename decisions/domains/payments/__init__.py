@@ -1,17 +1,18 @@
 """Payments: which interventions to apply to an attempt, learned from logged authorisations.
 
 What production runs is read here: a SquareCB policy over boosted trees, and the stabilised one
-(`bandits.stabilised`), which has none to choose but its floor. SquareCB's values were chosen in
-the simulator: environments 20 and 21, 10 000 decisions a generation, 8 generations of memory, no
-floor; figures are the value of the whole traffic minus that of doing nothing, mean of later
-generations. Half of the cards exploring earned +2.5 pp with SquareCB 300 or 1000 and +2.6 pp with FastCB 100 or 300; a quarter +2.5 pp
-(SquareCB 1000) and +1.9 to +2.2 pp (FastCB); a tenth +1.7 to +2.0 pp (SquareCB 1000). Greedier
-rules move more traffic: the best action of a half-exploring SquareCB 300 changed on 0.35 of rows
-from one generation to the next, of FastCB 1000 on 0.49. Trees as in the reference (50 of 15
-leaves) lost 0.5 pp against 150 of 31. With `average=2` and the floor, candidates moved 0.23 to
-0.31 of the traffic against the champion (environment 2024); the gate allows 0.3. Candidates are
-judged on three days: one day gave the difference a half-width of 0.8 to 1.2 pp, wider than the
-0.1 to 0.7 pp that a candidate of a later generation truly gains.
+(`bandits.stabilised`), which has only its share of draws and its floor to choose (see its recipe).
+
+SquareCB's values were chosen in the simulator: environments 20 and 21, 10 000 decisions a
+generation, 8 generations of memory, no floor; figures are the value of the whole traffic minus
+that of doing nothing, mean of later generations. Half of the cards exploring earned +2.5 pp with
+SquareCB 300 or 1000; a quarter +2.5 pp (SquareCB 1000); a tenth +1.7 to +2.0 pp. Greedier rules
+move more traffic: the best action of a half-exploring SquareCB 300 changed on 0.35 of rows from
+one generation to the next. Trees as in the reference (50 of 15 leaves) lost 0.5 pp against 150 of
+31. With `average=2` and the floor, candidates moved 0.23 to 0.31 of the traffic against the
+champion (environment 2024); the gate allows 0.3. Candidates are judged on three days: one day gave
+the difference a half-width of 0.8 to 1.2 pp, wider than the 0.1 to 0.7 pp that a candidate of a
+later generation truly gains.
 
 Maturity is two days: with the delay preset LIGHT, 0.36 % of authorised and 0.013 % of declined
 payments are still open then (1.9 % and 0.36 % after one day). What is open is left out, so the

@@ -8,9 +8,11 @@ import numpy as np
 import polars as pl
 
 from decisions.bandits import serialisation
+from decisions.bandits.exploration import damped
 from decisions.bandits.oracles import Ensemble, LightGBMConfig, fit_lightgbm
 from decisions.bandits.policies import (
     BanditPolicy,
+    Damped,
     FixedAction,
     Floor,
     OraclePolicy,
@@ -18,7 +20,7 @@ from decisions.bandits.policies import (
     Split,
 )
 from decisions.bandits.posterior import Basis, Posterior, basis_of
-from decisions.bandits.stabilised import SHARE, Stabilised, learned
+from decisions.bandits.stabilised import Stabilised, learned
 from decisions.bandits.training_set import TrainingSet, pair_features
 from decisions.domains.payments.actions import COUNT, DO_NOTHING, FLAG_MATRIX
 from decisions.domains.payments.features import (
@@ -32,7 +34,8 @@ from decisions.domains.payments.features import (
     observe,
 )
 from decisions.errors import DataError
-from decisions.policy import BoolArray, IntArray, Policy
+from decisions.policy import BoolArray, IntArray, Policy, total_variation
+from decisions.seeds import stream
 
 
 def settled(history: pl.LazyFrame) -> pl.DataFrame:
@@ -158,15 +161,23 @@ class StabilisedRecipe:
 
     It carries on from the newest stabilised policy among the champions before it, with the rows
     that one has not seen; without one it learns from the whole window. Every exploring row
-    teaches, none twice. All traffic but the control slice explores, since exploring is nearly the
-    best action.
+    teaches, none twice. All traffic but the control slice explores.
 
-    `floor`/K on every eligible action is what evaluating other candidates on these logs needs.
+    `share` of it follows the posterior's draws, far more than learning needs: a successor is
+    evaluated on these logs, and what it may come to prefer is what the draws prefer now and then.
+    `floor`/K on every eligible action is for other challengers.
+
+    Every generation draws with the same noise, so that two policies' draws differ by what was
+    learned in between: fresh noise would move traffic, and the gate limits how much may move. A
+    successor that would move more than `churn` of it (total variation) is mixed with as much of
+    the champion's newest beliefs as keeps it there; the rest follows in the next generations.
     """
 
     control_share: float = 0.01
-    share: float = SHARE
+    share: float = 0.5
     floor: float = 0.02
+    draws: int = 32
+    churn: float = 0.25
 
     def __call__(
         self, history: pl.LazyFrame, predecessors: Sequence[Policy], rng: np.random.Generator
@@ -177,7 +188,26 @@ class StabilisedRecipe:
             DataError: no exploring row has a known outcome, and nothing was learned before.
         """
         known = [seen for policy in predecessors if (seen := stabilised_part(policy))]
-        explore = self._carried_on(known[0], history, rng) if known else self._begun(history, rng)
+        del rng
+        if not known:
+            return self._deployed(self._begun(history))
+        policy = self._carried_on(known[0], history)
+        champion = predecessors[0]
+        if policy is known[0] or stabilised_part(champion) is not known[0]:
+            return self._deployed(policy)
+        rows = history.sort("decision_id").tail(_REFERENCE).collect()
+        return self._deployed(
+            _held_back(
+                policy,
+                known[0],
+                cast("Split", champion).explore,
+                context=context_of(rows),
+                eligible=logged_eligible(rows),
+                limit=self.churn,
+            )
+        )
+
+    def _deployed(self, explore: BanditPolicy) -> Split:
         return Split(
             explore=explore,
             explore_share=1.0 - self.control_share,
@@ -186,38 +216,59 @@ class StabilisedRecipe:
             cluster="arm_key",
         )
 
-    def _begun(self, history: pl.LazyFrame, rng: np.random.Generator) -> Stabilised:
+    def _begun(self, history: pl.LazyFrame) -> Stabilised:
         rows = settled(history.filter(pl.col("arm") == "explore"))
         basis = basis_of(
             context_of(rows), flags=FLAG_MATRIX, categorical=CATEGORIES, numeric=NUMERIC
         )
-        return self._learned(basis, rows, None, rng)
+        return self._learned(basis, rows, None)
 
-    def _carried_on(
-        self, before: Stabilised, history: pl.LazyFrame, rng: np.random.Generator
-    ) -> Stabilised:
+    def _carried_on(self, before: Stabilised, history: pl.LazyFrame) -> Stabilised:
         """What `before` knows, and the rows since; itself where none is known yet."""
         fresh = (pl.col("decision_id") > before.last_row) & (pl.col("arm") == "explore")
         rows = history.filter(fresh, pl.col("reward").is_not_null()).collect()
         if rows.is_empty():
             return before
-        return self._learned(before.beliefs[0].basis, settled(rows.lazy()), before, rng)
+        return self._learned(before.beliefs[0].basis, settled(rows.lazy()), before)
 
-    def _learned(
-        self, basis: Basis, rows: pl.DataFrame, before: Stabilised | None, rng: np.random.Generator
-    ) -> Stabilised:
+    def _learned(self, basis: Basis, rows: pl.DataFrame, before: Stabilised | None) -> Stabilised:
         data = TrainingSet(
             context=context_of(rows),
             action=logged_actions(rows),
             reward=rows["reward"].to_numpy(),
         )
-        policy = learned(basis, data, before, rng, share=self.share, floor=self.floor)
+        noise = stream(0, "payments", "stabilised draws")
+        policy = learned(
+            basis, data, before, noise, share=self.share, floor=self.floor, draws=self.draws
+        )
         return replace(policy, last_row=rows["decision_id"][-1])
+
+
+def _held_back(
+    policy: Stabilised,
+    before: Stabilised,
+    deployed: BanditPolicy,
+    *,
+    context: pl.DataFrame,
+    eligible: BoolArray,
+    limit: float,
+) -> BanditPolicy:
+    """`policy`, mixed with the least share of `before` that moves at most `limit` of traffic.
+
+    In tenths, at most nine; `deployed` is what acts now, on a reference `context` (n,).
+    """
+    new, old, now = (each.probabilities(context, eligible) for each in (policy, before, deployed))
+    shares = (tenths / 10 for tenths in range(10))
+    fits = (m for m in shares if total_variation(damped(new, old, share=m), now) <= limit)
+    share = next(fits, 0.9)
+    return Damped(policy=policy, previous=before, share=share) if share else policy
 
 
 def stabilised_part(policy: Policy) -> Stabilised | None:
     """What a policy of `StabilisedRecipe` believes; None for any other policy."""
     part: object = policy.explore if isinstance(policy, Split) else policy
+    if isinstance(part, Damped):
+        part = part.policy
     return part if isinstance(part, Stabilised) else None
 
 
@@ -240,6 +291,7 @@ def newest_oracle(policy: Policy) -> EncodedOracle | None:
     return part if isinstance(part, EncodedOracle) else None
 
 
+_REFERENCE = 2_000  # newest rows on which churn is foreseen
 _KINDS = (Basis, EncodedOracle, Encoder, Posterior, Stabilised)
 
 

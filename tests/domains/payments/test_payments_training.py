@@ -25,7 +25,14 @@ from decisions.domains.payments.training import (
 from decisions.domains.payments.world import Retries
 from decisions.errors import DataError
 from decisions.frames import DECISIONS, decided, decision_id, decision_problems, unit_id
-from decisions.policy import BoolArray, FinitePolicy, FloatArray, Policy, pick
+from decisions.policy import (
+    BoolArray,
+    FinitePolicy,
+    FloatArray,
+    Policy,
+    pick,
+    total_variation,
+)
 from decisions.seeds import RowKeys, stream
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -334,3 +341,21 @@ def test_a_stabilised_candidate_finds_its_predecessor_behind_another_champion(
     other = SMALL(uniform_history.lazy(), [], stream(1, "test"))
     again = recipe(uniform_history.lazy(), [other, first], stream(2, "test"))
     assert DOMAIN.dump(again) == DOMAIN.dump(first)
+
+
+def test_a_stabilised_candidate_moves_no_more_traffic_than_stated(
+    uniform_history: pl.DataFrame,
+) -> None:
+    first = StabilisedRecipe()(uniform_history.head(300).lazy(), [], stream(1, "test"))
+    history = pl.concat([uniform_history, history_of(first, 2_000, day=1)]).lazy()
+    free, held = (
+        StabilisedRecipe(churn=churn)(history, [first], stream(2, "test")) for churn in (1.0, 0.1)
+    )
+    fresh = history_of(DOMAIN.baseline, 2_000, day=2)
+    context, mask = context_of(fresh), logged_eligible(fresh)
+    before = chances(first, context, mask)
+    moved = [total_variation(chances(each, context, mask), before) for each in (free, held)]
+    assert moved[0] > 0.15
+    assert moved[1] < 0.12  # 0.1 was foreseen on other rows
+    assert stabilised_part(held) is not None
+    assert DOMAIN.dump(DOMAIN.load(DOMAIN.dump(held))) == DOMAIN.dump(held)
