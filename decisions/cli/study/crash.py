@@ -122,11 +122,13 @@ def live(db: Database, days: int) -> None:
     for now in unfinished(db, days):
         flow.catch_up(db, domain, until=now, holder="worker")
         flow.settle(db, domain, as_of=now, holder="worker")
-        for number in flow.plan_generations(db, domain, cutoff=now, seed=SEED):
+        planned = flow.plan_generations(db, domain, cutoff=now, seed=SEED)
+        for number in planned:
             flow.train_generation(db, domain, number, holder=f"worker/{number}")
             flow.evaluate_generation(db, domain, number, holder=f"worker/{number}")
-        flow.judge_cutoff(db, domain, cutoff=now, holder="worker")
-        flow.diagnose(db, domain, cutoff=now)
+        if planned:  # else the DAG skips both, too
+            flow.judge_cutoff(db, domain, cutoff=now, holder="worker")
+            flow.diagnose(db, domain, cutoff=now)
 
 
 def unfinished(db: Database, days: int) -> list[datetime]:
