@@ -152,13 +152,13 @@ def test_a_span_without_seals_is_said(
 
 
 def test_who_promoted_what_and_what_was_set_aside(
-    page: AppTest, ledger: Database, monkeypatch: pytest.MonkeyPatch
+    page: AppTest, own_ledger: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generations.promote(
-        ledger, "payments", 1, by="ann", reason="rolled back", now=START + 60 * DAY
+        own_ledger, "payments", 1, by="ann", reason="rolled back", now=START + 60 * DAY
     )
 
-    over(monkeypatch, ledger, page)
+    over(monkeypatch, own_ledger, page)
 
     tables: list[Any] = [each.value for each in page.dataframe]
     promoted = next(table for table in tables if "By" in table.columns)
