@@ -160,8 +160,10 @@ class StabilisedRecipe:
     """How a stabilised candidate is trained: a `Trainer` (see `bandits.stabilised`).
 
     It carries on from the newest stabilised policy among the champions before it, with the rows
-    that one has not seen; without one it learns from the whole window. Every exploring row
-    teaches, none twice. All traffic but the control slice explores.
+    that one has not seen; without one it learns from the whole window. No row teaches twice. Some
+    never do: those between a champion older than the window and the window's start, and those
+    whose outcome, or decision, came after a later row was learned from. All traffic but the
+    control slice explores.
 
     `share` of it follows the posterior's draws, far more than learning needs: a successor is
     evaluated on these logs, and what it may come to prefer is what the draws prefer now and then.
