@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
-EXTRAS := stack,airflow,dashboards,dev
+EXTRAS := stack,airflow,dashboards,rl,dev
 BENCHMARKS := ledger ope bandit
 
 .DEFAULT_GOAL := help
