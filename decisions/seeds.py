@@ -51,10 +51,14 @@ class RowKeys:
     seed: int
     rows: npt.NDArray[np.int64]
 
+    def philox_key(self, *purpose: str) -> tuple[int, int]:
+        """The two 32-bit words that key `philox` for one purpose."""
+        digest = _words(self.seed, purpose)
+        return int.from_bytes(digest[:4]), int.from_bytes(digest[4:])
+
     def uniforms(self, *purpose: str, columns: int = 1) -> npt.NDArray[np.float64]:
         """Uniform numbers on [0, 1) with 53 random bits, shape (n, columns), for one purpose."""
-        digest = _words(self.seed, purpose)
-        key = (int.from_bytes(digest[:4]), int.from_bytes(digest[4:]))
+        key = self.philox_key(*purpose)
         rows = np.repeat(self.rows.astype(np.uint64), columns)
         counter = np.zeros((len(rows), 4), dtype=np.uint64)
         counter[:, 0], counter[:, 1] = rows & _LOW, rows >> _32
