@@ -21,8 +21,9 @@ class World(Protocol):
         """Units observed in [start, end): `reference`, `observed_at`, then the domain's columns.
 
         `settled` is the history (see `Domain`) of the same length of time before `start`, for
-        worlds in which outcomes lead to new units, such as a retry. `reference` is the source's
-        own unique name of the unit.
+        worlds in which outcomes lead to new units, such as a retry; `Domain.successive` says
+        whether decisions taken at `start` itself are among it. `reference` is the source's own
+        unique name of the unit.
         """
         ...
 
@@ -87,4 +88,7 @@ class Domain:
     world: World | None = None  # None: decisions are taken elsewhere, and `logged` brings them
     logged: Callable[[datetime, datetime], Log] | None = None
     cluster: str | None = None  # context column whose equal values depend on one another
-    cutoffs: tuple[datetime, ...] = ()  # of logs of the past: when to train; empty: every day
+    cutoffs: tuple[datetime, ...] = ()  # of logs of the past: when to train; empty: each cadence
+    cadence: timedelta = timedelta(days=1)  # from one scheduled generation to the next
+    successive: bool = False  # a unit shows what the decision taken at its day's start led to
+    account: Callable[[Policy], Mapping[str, object]] | None = None  # of its training, JSON

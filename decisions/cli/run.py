@@ -29,8 +29,8 @@ from decisions.stack import running
 from decisions.stack.airflow import PATIENCE_S, sign_in
 from decisions.store.database import Database
 
-STEPS = ("decide", "settle", "generation")  # of one day, in this order
-MAIN = "payments"  # run day after day by the main job, beside all domains with logs of the past
+STEPS = ("decide", "settle", "generation")  # of one cut-off, in this order
+MAIN = "payments"  # run first by the main job, which runs every domain
 
 Days = Annotated[int, typer.Option(min=1, help="How many days to run, the last being --until.")]
 Until = Annotated[
@@ -56,17 +56,23 @@ def midnight(until: datetime | None) -> datetime:
     return moment.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC)
 
 
-def daily(domain: str, *, days: int, until: datetime) -> list[Job]:
-    """Decide, settle and train for each of the days that end with `until`, the oldest first."""
+def regular(domain: Domain, *, days: int, until: datetime) -> list[Job]:
+    """Decide, settle and train at each cut-off of the days that end with `until`, oldest first.
+
+    Cut-offs are the domain's cadence apart, and the last one is `until`. The first day is decided
+    in any case; deciding makes up for the days since the last time.
+    """
     dates = [until - timedelta(days=back) for back in reversed(range(days))]
-    return [Job(f"{domain}_{step}", date) for date in dates for step in STEPS]
+    cutoffs = dates[:: -max(1, domain.cadence // timedelta(days=1))][::-1]
+    first = [] if dates[0] in cutoffs else [Job(f"{domain.name}_decide", dates[0])]
+    return first + [Job(f"{domain.name}_{step}", date) for date in cutoffs for step in STEPS]
 
 
 def planned(domain: Domain, *, days: int, until: datetime) -> list[Job]:
     """What the main job does for a domain: its own cut-offs where it has some, or the days."""
     if domain.cutoffs:
         return [Job(f"{domain.name}_generation", date) for date in domain.cutoffs]
-    return daily(domain.name, days=days, until=until)
+    return regular(domain, days=days, until=until)
 
 
 def run(
@@ -81,10 +87,9 @@ def run(
 
     What was done before is not done again: a killed run resumes where it was.
     """
-    logged = [domain for domain in all_domains() if domain.cutoffs]
     jobs = [
         job
-        for domain in (domain_named(MAIN), *logged)
+        for domain in sorted(all_domains(), key=lambda domain: domain.name != MAIN)
         for job in planned(domain, days=days, until=midnight(until))
     ]
     _main_job(jobs, headless=headless, patience_s=patience)

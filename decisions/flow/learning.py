@@ -157,7 +157,8 @@ def train_generation(
 ) -> int:
     """Trains a planned generation and stores its artefact; the number, also when it was there.
 
-    `run` says which run of a scheduler did it; it is stored with the training.
+    `run` says which run of a scheduler did it; it is stored with the training, as is the domain's
+    own account of it.
 
     The trainer sees decisions of [cutoff - maturity - holdout - window, cutoff - maturity -
     holdout) with outcomes as known at the cut-off, and earlier champions; nothing newer.
@@ -186,6 +187,7 @@ def train_generation(
                 "predecessors": predecessors,
                 "unresolved_share": unresolved_share(seen),
                 **_provenance(db, domain, seen, planned.cutoff),
+                **({} if domain.account is None else domain.account(policy)),
                 **({} if run is None else {"airflow": dict(run)}),
             },
             lease=lease,

@@ -1,6 +1,8 @@
 """The days of a domain: its units arrive, are decided, and their outcomes become known."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
+
+import polars as pl
 
 from decisions.domain import Domain
 from decisions.flow.deciding import decide
@@ -10,6 +12,8 @@ from decisions.frames import OUTCOMES, conform
 from decisions.store import decision_log, generations
 from decisions.store.database import Database
 from decisions.store.decision_log import Appended
+
+INSTANT = timedelta(microseconds=1)  # the least by which two times of the store differ
 
 
 def due_days(db: Database, domain: Domain, *, until: datetime) -> list[datetime]:
@@ -30,7 +34,7 @@ def arrive(
 ) -> Appended:
     """Stores the units observed in [start, end); those stored before are recognised."""
     with latest(db, f"{domain.name}/arrive", holder) as lease:
-        settled = history(db, domain, since=start - (end - start), until=start, as_of=start)
+        settled = _settled(db, domain, start=start, end=end)
         arrivals = payload(world_of(domain).arrivals(start, end, settled), domain)
         units = decision_log.assign_units(db, domain.name, arrivals)
         return decision_log.append(
@@ -46,7 +50,7 @@ def arrive_late(
     One that is stored, by its reference, stays as it is, whatever the source says of it now.
     """
     with latest(db, f"{domain.name}/arrive", holder) as lease:
-        settled = history(db, domain, since=start - (end - start), until=start, as_of=start)
+        settled = _settled(db, domain, start=start, end=end)
         arrivals = payload(world_of(domain).arrivals(start, end, settled), domain)
         references = arrivals["reference"].drop_nulls().to_list()
         known = db.read("unit/ids_of_references", domain=domain.name, reference_list=references)
@@ -55,6 +59,16 @@ def arrive_late(
         return decision_log.append(
             db, domain.name, "unit", batch_name("arrive", start), units, now=now, lease=lease
         )
+
+
+def _settled(db: Database, domain: Domain, *, start: datetime, end: datetime) -> pl.DataFrame:
+    """The history that may lead to units of [start, end): of as much time before them.
+
+    [start - length, start), or (start - length, start] where units are successive.
+    """
+    shift = INSTANT if domain.successive else timedelta(0)
+    since, until = start - (end - start) + shift, start + shift
+    return history(db, domain, since=since, until=until, as_of=start)
 
 
 def settle(db: Database, domain: Domain, *, as_of: datetime, holder: str) -> int:

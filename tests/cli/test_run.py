@@ -1,4 +1,5 @@
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -10,7 +11,7 @@ UNTIL = datetime(2026, 3, 2, tzinfo=UTC)
 
 
 def test_days_run_from_the_oldest_and_each_decides_settles_trains() -> None:
-    jobs = run.daily("payments", days=2, until=UNTIL)
+    jobs = run.planned(domain_named("payments"), days=2, until=UNTIL)
 
     assert [(job.dag, f"{job.date:%d}") for job in jobs] == [
         ("payments_decide", "01"),
@@ -20,6 +21,20 @@ def test_days_run_from_the_oldest_and_each_decides_settles_trains() -> None:
         ("payments_settle", "02"),
         ("payments_generation", "02"),
     ]
+
+
+@pytest.mark.parametrize(("days", "wanted"), [(1, [1]), (8, [-6, 1]), (14, [-12, -6, 1])])
+def test_a_domain_of_a_slower_cadence_trains_less_often_and_begins_on_the_first_day(
+    days: int, wanted: list[int]
+) -> None:
+    weekly = replace(domain_named("payments"), cadence=timedelta(days=7))
+
+    jobs = run.planned(weekly, days=days, until=UNTIL)
+
+    decided = [job.date for job in jobs if job.dag == "payments_decide"]
+    trained = [job.date for job in jobs if job.dag == "payments_generation"]
+    assert decided == [UNTIL + timedelta(days=day - 1) for day in wanted]
+    assert trained == decided[-2 if days > 7 else -1 :]
 
 
 def test_the_last_cutoff_is_a_midnight_of_utc() -> None:
