@@ -277,7 +277,7 @@ def share_rows(
         run.result()
 
 
-def check_action(plant: Plant, action: npt.NDArray[np.integer[Any]]) -> None:
+def check_action(plant: Plant, action: npt.NDArray[np.generic]) -> None:
     """Refuses an action (n, M) that holds an item which its machine cannot make.
 
     Raises:

@@ -135,3 +135,32 @@ def advance(
             next_inventory[row, item] = np.int32(kept)
         lost[row] = lost_total
         holding[row] = holding_total
+
+
+@compiled
+def observe(
+    stock_scale: FloatArray,  # these four as in `environment.Layout`
+    labels: int,
+    setup_scale: float,
+    time_scale: float,
+    inventory: Units,
+    set_up: Setups,
+    period: Units,
+    first: int,
+    last: int,
+    observation: npt.NDArray[np.float32],
+) -> None:
+    """Stock, set-ups machine after machine, and time, as numbers of order 1."""
+    items, machines = inventory.shape[1], set_up.shape[1]
+    for row in range(first, last):
+        for item in range(items):
+            observation[row, item] = inventory[row, item] / stock_scale[item]
+        if labels == 1:
+            for machine in range(machines):
+                observation[row, items + machine] = set_up[row, machine] / setup_scale
+        elif labels > 1:
+            observation[row, items : items + machines * labels] = 0
+            for machine in range(machines):
+                observation[row, items + machine * labels + set_up[row, machine]] = 1
+        if time_scale > 0:
+            observation[row, -1] = period[row] / time_scale

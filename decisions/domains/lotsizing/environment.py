@@ -1,0 +1,158 @@
+"""The plant as a simulator to learn in: what an agent sees, may do and earns."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from decisions.domains.lotsizing.plant import (
+    Plant,
+    PlantState,
+    PostState,
+    check_action,
+    share_rows,
+)
+from decisions.policy import BoolArray, FloatArray, IntArray
+from decisions.rl.environment import Features, MultiDiscrete
+from decisions.seeds import RowKeys
+
+Observation = Literal["full", "inventory", "inventory+setup"]
+
+
+class Layout(NamedTuple):
+    """How a state is written as numbers: stock, then set-ups machine by machine, then time."""
+
+    stock_scale: FloatArray  # (I,), by which stock is divided
+    labels: int  # of the one-hot code of a set-up; 1: its number over `setup_scale`; 0: hidden
+    setup_scale: float
+    time_scale: float  # periods that time is divided by; 0: not shown
+
+
+@dataclass(frozen=True, eq=False)
+class PlantEnvironment:
+    """`decisions.rl.environment.Environment` of a plant; rewards are minus its costs, unscaled.
+
+    `observation` "full" is Markov: stock over capacity, each machine's set-up as a one-hot code
+    (none first), and, with `time`, the share of the horizon that has passed. "inventory" hides
+    the set-ups and "inventory+setup" shows their numbers, as published codes did, both without
+    the time. `scaled=False` leaves stock and set-up numbers as they are; `masked=False` lets an
+    agent choose items that a machine cannot make, which only loses units.
+    """
+
+    plant: Plant
+    observation: Observation = "full"
+    time: bool = True
+    scaled: bool = True
+    masked: bool = True
+
+    @property
+    def horizon(self) -> int:
+        """Periods of an episode."""
+        return self.plant.instance.horizon
+
+    @property
+    def actions(self) -> MultiDiscrete:
+        """A head a machine: 0 idles, i makes item i."""
+        instance = self.plant.instance
+        return MultiDiscrete((instance.items + 1,) * instance.machines)
+
+    @cached_property
+    def observation_size(self) -> int:
+        """Width of `observe`."""
+        instance = self.plant.instance
+        return (
+            instance.items + instance.machines * self.layout.labels + (self.layout.time_scale > 0)
+        )
+
+    @property
+    def post_observation_size(self) -> int:
+        """Width of `observe_post`: the same."""
+        return self.observation_size
+
+    def reset(self, episodes: RowKeys) -> PlantState:
+        """The first states of episodes, by the rule of `Plant.reset`."""
+        return self.plant.reset(episodes)
+
+    def observe(self, state: PlantState) -> Features:
+        """Stock, set-ups and time as the agent sees them, (n, observation_size)."""
+        return self._encode(state)
+
+    def mask(self, state: PlantState) -> BoolArray | None:
+        """Idling and the items that a machine can make, machine after machine; all rows alike."""
+        if not self.masked:
+            return None
+        return np.broadcast_to(self._flat_mask, (len(state.inventory), self._flat_mask.size))
+
+    def apply(
+        self, state: PlantState, action: npt.NDArray[np.generic]
+    ) -> tuple[PostState, FloatArray]:
+        """Post-decision states and minus the set-up costs (n,), of `action` (n, M).
+
+        Raises:
+            DataError: an action is outside the mask.
+        """
+        if self.masked:
+            check_action(self.plant, action)
+        post, cost = self.plant.apply(state, action)
+        return post, -cost
+
+    def observe_post(self, post: PostState) -> Features:
+        """The same as `observe`, of stock after production and before demand."""
+        return self._encode(post)
+
+    def expected_reward(self, post: PostState) -> FloatArray:
+        """Minus the lost-sales and holding costs that demand brings on average, exact, (n,)."""
+        lost, holding = self.plant.expected_costs(post)
+        return -(lost + holding)
+
+    def advance(
+        self, post: PostState, episodes: RowKeys, period: IntArray
+    ) -> tuple[PlantState, FloatArray, BoolArray]:
+        """Next states, minus the lost-sales and holding costs (n,), and False: no episode ends."""
+        uniforms = self.plant.demand_uniforms(episodes, period)
+        state, lost, holding = self.plant.advance(post, uniforms)
+        return state, -(lost + holding), np.zeros(len(lost), dtype=np.bool_)
+
+    @cached_property
+    def _flat_mask(self) -> BoolArray:
+        return self.plant.mask.ravel()
+
+    @cached_property
+    def layout(self) -> Layout:
+        """How a state is shown."""
+        instance, full = self.plant.instance, self.observation == "full"
+        ones = np.ones(instance.items)
+        return Layout(
+            stock_scale=instance.capacity.astype(np.float64) if self.scaled else ones,
+            labels={"full": instance.items + 1, "inventory": 0, "inventory+setup": 1}[
+                self.observation
+            ],
+            setup_scale=float(instance.items) if self.scaled else 1.0,
+            time_scale=float(self.horizon) if full and self.time else 0.0,
+        )
+
+    def _encode(self, state: PlantState | PostState) -> Features:
+        n = len(state.inventory)
+        if self.plant.backend == "numpy":
+            return _encode(self.layout, state)
+        from decisions.domains.lotsizing.stepping import observe
+
+        features = np.empty((n, self.observation_size), dtype=np.float32)
+        inputs, threads = (*self.layout, *state), self.plant.threads
+        share_rows(observe, inputs, (features,), rows=n, threads=threads)
+        return features
+
+
+def _encode(layout: Layout, state: PlantState | PostState) -> Features:
+    """`stepping.observe` in plain numpy."""
+    parts: list[FloatArray] = [state.inventory / layout.stock_scale]
+    if layout.labels == 1:
+        parts.append(state.set_up / layout.setup_scale)
+    elif layout.labels > 1:
+        codes = state.set_up[:, :, None] == np.arange(layout.labels)
+        parts.append(codes.reshape(len(codes), -1).astype(np.float64))
+    if layout.time_scale > 0:
+        parts.append((state.period / layout.time_scale)[:, None])
+    return np.concatenate(parts, axis=1).astype(np.float32)
