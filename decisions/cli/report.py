@@ -118,7 +118,9 @@ def _row(check: Check) -> tuple[str, str, str, str, str]:
     return check.name, value, interval, check.threshold, ok
 
 
-def _publish(kind: str, report: dict[str, Any], bench: Workbench, notes: str) -> Path:
+def _publish(
+    kind: str, report: dict[str, Any], bench: Workbench, *, notes: str, asked: str
+) -> Path:
     """Writes the figures and the command that made them to docs/results, in a checkout."""
     path = PACKAGE.parent / "docs" / "results" / f"{report['name']}.md"
     verb = {"studies": "study", "benchmarks": "bench"}[kind]
@@ -129,7 +131,7 @@ def _publish(kind: str, report: dict[str, Any], bench: Workbench, notes: str) ->
     head = [
         f"# {report['name']}",
         "",
-        f"Made by `decisions {verb} {report['name']} --publish` in {report['seconds']} s on"
+        f"Made by `decisions {verb} {asked} --publish` in {report['seconds']} s on"
         f" {report['machine']}. Verdict: **{'ok' if report['ok'] else 'not ok'}**.",
         "",
         *([notes.strip(), ""] if notes.strip() else []),
@@ -150,12 +152,13 @@ def conduct(
     as_json: bool,
     fresh: bool,
     publish: bool = False,
+    asked: str | None = None,
 ) -> None:
     """Runs `work`, prints its checks and exits with status 1 when one is not ok.
 
     With `as_json` the last line of standard output is one JSON object: `name`, `seconds`,
     `machine`, `checks`, `ok`. With `publish` the figures go to docs/results as well, below the
-    docstring of the module that made them.
+    docstring of the module that made them; `asked` is the command, where that is not `name`.
     """
     folder = settings().home / kind / name / source_digest()[:16]
     if fresh:
@@ -179,7 +182,10 @@ def conduct(
     }
     if publish:
         notes = inspect.getdoc(inspect.getmodule(getattr(work, "func", work))) or ""
-        STDERR.print(f"written: {_publish(kind, report, bench, notes)}", markup=False)
+        STDERR.print(
+            f"written: {_publish(kind, report, bench, notes=notes, asked=asked or name)}",
+            markup=False,
+        )
     if as_json:
         sys.stdout.write(json.dumps(report) + "\n")
     else:

@@ -2,9 +2,10 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -29,6 +30,34 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def spread(
+    bench: Workbench,
+    calls: Sequence[Callable[[], object]],
+    label: str,
+    *,
+    workers: int | None = None,
+) -> None:
+    """Makes all calls, which must pickle, begun in their order, each with one thread.
+
+    `workers` of 1 makes them here; None is a process a core.
+    """
+    processes = min(workers or cores(), len(calls))
+    if processes <= 1:
+        for call in bench.track(calls, label):
+            call()
+        return
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))  # read by the processes to come
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(call) for call in calls]
+        try:
+            done = bench.progress.track(as_completed(futures), len(futures), description=label)
+            for future in done:
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
 def computed(
     bench: Workbench,
     regimes: Sequence[Regime],
@@ -50,28 +79,17 @@ def computed(
         for seed in seeds
         if not all(_path(bench.folder, regime, option, seed).exists() for option in options)
     ]
-    processes = min(workers or cores(), len(tasks))
-    if processes <= 1:
-        for regime, seed in bench.track(tasks, "regimes and seeds"):
-            _compute(bench.name, bench.folder, regime, tuple(options), seed, detail=detail)
-    else:
-        os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))  # read by the processes to come
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            futures = [
-                pool.submit(
-                    _compute, bench.name, bench.folder, regime, tuple(options), seed, detail=detail
-                )
-                for regime, seed in tasks
-            ]
-            try:
-                done = bench.progress.track(
-                    as_completed(futures), len(futures), description="regimes and seeds"
-                )
-                for future in done:
-                    future.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+    spread(
+        bench,
+        [
+            partial(
+                _compute, bench.name, bench.folder, regime, tuple(options), seed, detail=detail
+            )
+            for regime, seed in tasks
+        ],
+        "regimes and seeds",
+        workers=workers,
+    )
     return {
         (regime.name, option.name): _columns(bench, regime, option, seeds)
         for regime in regimes
