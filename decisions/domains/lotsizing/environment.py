@@ -2,32 +2,18 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from decisions.domains.lotsizing.plant import (
-    Plant,
-    PlantState,
-    PostState,
-    check_action,
-    share_rows,
-)
+from decisions.domains.lotsizing.plant import Plant, PlantState, PostState, check_action
+from decisions.domains.lotsizing.tables import Layout
 from decisions.policy import BoolArray, FloatArray, IntArray
 from decisions.rl.environment import Features, MultiDiscrete
 from decisions.seeds import RowKeys
 
 Observation = Literal["full", "inventory", "inventory+setup"]
-
-
-class Layout(NamedTuple):
-    """How a state is written as numbers: stock, then set-ups machine by machine, then time."""
-
-    stock_scale: FloatArray  # (I,), by which stock is divided
-    labels: int  # of the one-hot code of a set-up; 1: its number over `setup_scale`; 0: hidden
-    setup_scale: float
-    time_scale: float  # periods that time is divided by; 0: not shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,25 +120,6 @@ class PlantEnvironment:
         )
 
     def _encode(self, state: PlantState | PostState) -> Features:
-        n = len(state.inventory)
-        if self.plant.backend == "numpy":
-            return _encode(self.layout, state)
-        from decisions.domains.lotsizing.stepping import observe
-
-        features = np.empty((n, self.observation_size), dtype=np.float32)
-        inputs, threads = (*self.layout, *state), self.plant.threads
-        share_rows(observe, inputs, (features,), rows=n, threads=threads)
+        features = np.empty((len(state.inventory), self.observation_size), dtype=np.float32)
+        self.plant.share(self.plant.kernels.observe, (self.layout, *state), (features,))
         return features
-
-
-def _encode(layout: Layout, state: PlantState | PostState) -> Features:
-    """`stepping.observe` in plain numpy."""
-    parts: list[FloatArray] = [state.inventory / layout.stock_scale]
-    if layout.labels == 1:
-        parts.append(state.set_up / layout.setup_scale)
-    elif layout.labels > 1:
-        codes = state.set_up[:, :, None] == np.arange(layout.labels)
-        parts.append(codes.reshape(len(codes), -1).astype(np.float64))
-    if layout.time_scale > 0:
-        parts.append((state.period / layout.time_scale)[:, None])
-    return np.concatenate(parts, axis=1).astype(np.float32)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from itertools import pairwise
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
@@ -19,16 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from decisions.domains.lotsizing.instance import Instance
+from decisions.domains.lotsizing.tables import Setups, Tables, Units, Words, tables_of
 from decisions.errors import DataError
-from decisions.policy import BoolArray, FloatArray, IntArray
-from decisions.seeds import RowKeys, philox
-
-Units = npt.NDArray[np.int32]
-Setups = npt.NDArray[np.int16]
-Words = npt.NDArray[np.uint32]
+from decisions.policy import BoolArray, FloatArray
+from decisions.seeds import RowKeys
 
 DEMAND = ("lotsizing", "demand")
 RESET = ("lotsizing", "reset")
+_KERNELS = {"numba": "stepping", "numpy": "plain_stepping"}
 
 
 class PlantState(NamedTuple):
@@ -76,15 +75,12 @@ class Plant:
             DataError: an action is no item, or of another shape.
         """
         chosen = self._choices(action, len(state.inventory))
-        inventory, set_up = np.empty_like(state.inventory), np.empty_like(state.set_up)
-        cost = np.empty(len(chosen))
-        tables = (self._production, self._setup_cost, self._setup_loss)
-        if self.backend == "numba":
-            inputs = (*tables, state.inventory, state.set_up, chosen)
-            self._share(_kernels().apply, inputs, (inventory, set_up, cost))
-        else:
-            inventory, cost = _apply(*tables, state, chosen)
-            set_up = chosen.copy()
+        inventory, set_up, cost = (
+            state.inventory.copy(),
+            state.set_up.copy(),
+            np.empty(len(chosen)),
+        )
+        self.share(self.kernels.apply, (self.tables, chosen), (inventory, set_up, cost))
         return PostState(inventory, set_up, state.period), cost
 
     def advance(
@@ -101,14 +97,8 @@ class Plant:
         if demand.shape != post.inventory.shape:
             raise DataError(f"demand has shape {demand.shape}; wanted {post.inventory.shape}")
         units = np.ascontiguousarray(demand, dtype=np.int32)
-        inventory, lost, holding = np.empty_like(post.inventory), np.empty(n), np.empty(n)
-        instance = self.instance
-        costs = (instance.capacity, instance.lost_sales_cost, instance.holding_cost)
-        if self.backend == "numba":
-            inputs = (*costs, post.inventory, units)
-            self._share(_kernels().advance, inputs, (inventory, lost, holding))
-        else:
-            inventory, lost, holding = _advance(*costs, post.inventory, units)
+        inventory, lost, holding = post.inventory.copy(), np.empty(n), np.empty(n)
+        self.share(self.kernels.advance, (self.tables, units), (inventory, lost, holding))
         state = PlantState(inventory, post.set_up.copy(), post.period + np.int32(1))
         return state, lost, holding
 
@@ -128,70 +118,61 @@ class Plant:
         """Units asked for, (n, I), where `uniforms` (n, I) fall in the items' demand laws."""
         words = np.ascontiguousarray(uniforms, dtype=np.uint32)
         demand = np.empty(words.shape, dtype=np.int32)
-        if self.backend == "numba":
-            self._share(_kernels().demand_of, (words, self.thresholds, self.guide), (demand,))
-        else:
-            for item, thresholds in enumerate(self.thresholds):
-                demand[:, item] = np.searchsorted(thresholds, words[:, item], side="right")
+        self.share(self.kernels.demand_of, (self.tables, words), (demand,))
         return demand
 
     def demand_uniforms(self, episodes: RowKeys, period: npt.NDArray[np.integer[Any]]) -> Words:
-        """32 random bits an item, (n, I): a function of seed, episode, period and item alone."""
-        return self._words(episodes, DEMAND, period, self.instance.items)
+        """32 random bits an item, (n, I): a function of seed, episode, period and item alone.
+
+        They are Philox words of the counter (episode low, episode high, period, block of 4 items).
+        """
+        words = np.empty((len(episodes.rows), self.instance.items), dtype=np.uint32)
+        periods = np.ascontiguousarray(period, dtype=np.int32)
+        inputs = (episodes.philox_key(*DEMAND), episodes.rows, periods)
+        self.share(self.kernels.demand_words, inputs, (words,))
+        return words
 
     def reset(self, episodes: RowKeys) -> PlantState:
         """First states: stock uniform below the capacity, set-ups uniform over what can be made.
 
         The same for an episode whatever the others are; no machine starts idle.
         """
-        items = self.instance.items
-        columns = items + self.instance.machines
-        start = np.zeros(len(episodes.rows), dtype=np.int32)
-        words = self._words(episodes, RESET, start, columns).astype(np.uint64)
-        sizes = np.concatenate([self.instance.capacity, self.makeable_count]).astype(np.uint64)
-        index = ((words * sizes) >> np.uint64(32)).astype(np.int64)  # of a uniform choice
-        set_up = self.makeable[np.arange(self.instance.machines), index[:, items:]]
-        return PlantState(index[:, :items].astype(np.int32), set_up, start)
+        n = len(episodes.rows)
+        inventory = np.empty((n, self.instance.items), dtype=np.int32)
+        set_up = np.empty((n, self.instance.machines), dtype=np.int16)
+        inputs = (self.tables, episodes.philox_key(*RESET), episodes.rows)
+        self.share(self.kernels.reset, inputs, (inventory, set_up))
+        return PlantState(inventory, set_up, np.zeros(n, dtype=np.int32))
 
     @cached_property
-    def thresholds(self) -> IntArray:
-        """P(demand <= d) in units of 2^-32, (I, K); from the last possible demand on, 2^32."""
-        law = self.instance.demand
-        reached = np.rint(np.cumsum(law, axis=1) * 2.0**32).astype(np.int64)
-        for row, chances in zip(reached, law, strict=True):
-            row[np.flatnonzero(chances)[-1] :] = 2**32
-        return np.minimum(reached, 2**32)
+    def tables(self) -> Tables:
+        """What the kernels read."""
+        return tables_of(self.instance)
 
     @cached_property
-    def guide(self) -> Units:
-        """The smallest demand of a word whose upper 8 bits are given, (I, 256)."""
-        starts = np.arange(256, dtype=np.int64) << 24
-        rows = [np.searchsorted(row, starts, side="right") for row in self.thresholds]
-        return np.array(rows, dtype=np.int32)
+    def kernels(self) -> ModuleType:
+        """`stepping` or `plain_stepping`; importing numba takes half a second, so only if used."""
+        return import_module(f"decisions.domains.lotsizing.{_KERNELS[self.backend]}")
 
-    @cached_property
-    def makeable_count(self) -> IntArray:
-        """How many items a machine can make, (M,)."""
-        return self.mask[:, 1:].sum(axis=1)
-
-    @cached_property
-    def makeable(self) -> Setups:
-        """The items 1 to I that a machine can make, (M, I), ascending, then zeros."""
-        items = np.where(self.mask[:, 1:], np.arange(1, self.instance.items + 1), 0)
-        order = np.argsort(items == 0, axis=1, kind="stable")
-        return np.take_along_axis(items, order, axis=1).astype(np.int16)
-
-    @cached_property
-    def _production(self) -> IntArray:
-        return np.pad(self.instance.production, ((0, 0), (1, 0)))
-
-    @cached_property
-    def _setup_cost(self) -> FloatArray:
-        return np.pad(self.instance.setup_cost, ((0, 0), (1, 0)))
-
-    @cached_property
-    def _setup_loss(self) -> IntArray:
-        return np.pad(self.instance.setup_loss, ((0, 0), (1, 0)))
+    def share(
+        self,
+        kernel: Callable[..., None],
+        inputs: tuple[object, ...],
+        outputs: tuple[npt.NDArray[Any], ...],
+    ) -> None:
+        """Calls `kernel(*inputs, first, last, *outputs)` for runs of rows, one a thread."""
+        rows = len(outputs[0])
+        if self.threads == 1 or rows < 2 * self.threads:
+            kernel(*inputs, 0, rows, *outputs)
+            return
+        bounds = [rows * i // self.threads for i in range(self.threads + 1)]
+        with ThreadPoolExecutor(self.threads) as pool:
+            runs = [
+                pool.submit(kernel, *inputs, first, last, *outputs)
+                for first, last in pairwise(bounds)
+            ]
+        for run in runs:
+            run.result()
 
     @cached_property
     def _expected(self) -> tuple[FloatArray, FloatArray]:
@@ -223,59 +204,6 @@ class Plant:
             )
         return np.ascontiguousarray(action, dtype=np.int16)
 
-    def _words(
-        self,
-        episodes: RowKeys,
-        purpose: tuple[str, ...],
-        period: npt.NDArray[np.integer[Any]],
-        columns: int,
-    ) -> Words:
-        """Random words (n, columns), of counters (episode low, episode high, period, block)."""
-        key = episodes.philox_key(*purpose)
-        periods = np.ascontiguousarray(period, dtype=np.int32)
-        if self.backend == "numba":
-            words = np.empty((len(periods), columns), dtype=np.uint32)
-            self._share(_kernels().random_words, (key, episodes.rows, periods), (words,))
-            return words
-        blocks = (columns + 3) // 4
-        counter = np.empty((len(periods), blocks, 4), dtype=np.uint64)
-        counter[:, :, 0] = (episodes.rows & 0xFFFFFFFF)[:, None]
-        counter[:, :, 1] = (episodes.rows >> 32)[:, None]
-        counter[:, :, 2] = periods[:, None]
-        counter[:, :, 3] = np.arange(blocks)
-        words = philox(counter.reshape(-1, 4), key).reshape(len(periods), 4 * blocks)
-        return words[:, :columns].astype(np.uint32)
-
-    def _share(
-        self,
-        kernel: Callable[..., None],
-        inputs: tuple[object, ...],
-        outputs: tuple[npt.NDArray[Any], ...],
-    ) -> None:
-        """Runs a compiled kernel over all rows of its outputs, a run of rows a thread."""
-        share_rows(kernel, inputs, outputs, rows=len(outputs[0]), threads=self.threads)
-
-
-def share_rows(
-    kernel: Callable[..., None],
-    inputs: tuple[object, ...],
-    outputs: tuple[object, ...],
-    *,
-    rows: int,
-    threads: int,
-) -> None:
-    """Calls `kernel(*inputs, first, last, *outputs)` for runs of rows, one a thread."""
-    if threads == 1 or rows < 2 * threads:
-        kernel(*inputs, 0, rows, *outputs)
-        return
-    bounds = [rows * i // threads for i in range(threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        runs = [
-            pool.submit(kernel, *inputs, first, last, *outputs) for first, last in pairwise(bounds)
-        ]
-    for run in runs:
-        run.result()
-
 
 def check_action(plant: Plant, action: npt.NDArray[np.generic]) -> None:
     """Refuses an action (n, M) that holds an item which its machine cannot make.
@@ -292,46 +220,3 @@ def check_action(plant: Plant, action: npt.NDArray[np.generic]) -> None:
             f"action[{row}][{machine}] is {int(chosen[row, machine])}, outside the mask: machine"
             f" {machine + 1} cannot make that item; wanted one of {can} (0 idles)"
         )
-
-
-def _kernels() -> ModuleType:
-    """The compiled kernels; importing numba takes half a second, so only where they are used."""
-    from decisions.domains.lotsizing import stepping
-
-    return stepping
-
-
-def _apply(
-    production: IntArray,
-    setup_cost: FloatArray,
-    setup_loss: IntArray,
-    state: PlantState,
-    action: Setups,
-) -> tuple[Units, FloatArray]:
-    """`stepping.apply` in plain numpy, machine after machine."""
-    inventory, cost = state.inventory.copy(), np.zeros(len(action))
-    for machine in range(action.shape[1]):
-        item = action[:, machine]
-        switch = (item != 0) & (item != state.set_up[:, machine])
-        quantity = production[machine, item] - np.where(switch, setup_loss[machine, item], 0)
-        cost += np.where(switch, setup_cost[machine, item], 0.0)
-        busy = np.flatnonzero(item)
-        inventory[busy, item[busy] - 1] += quantity[busy].astype(np.int32)
-    return inventory, cost
-
-
-def _advance(
-    capacity: IntArray,
-    lost_sales_cost: FloatArray,
-    holding_cost: FloatArray,
-    inventory: Units,
-    demand: Units,
-) -> tuple[Units, FloatArray, FloatArray]:
-    """`stepping.advance` in plain numpy, item after item."""
-    left = inventory.astype(np.int64) - demand
-    kept = np.minimum(np.maximum(left, 0), capacity)
-    lost, holding = np.zeros(len(left)), np.zeros(len(left))
-    for item in range(left.shape[1]):
-        lost += lost_sales_cost[item] * np.maximum(-left[:, item], 0)
-        holding += holding_cost[item] * kept[:, item]
-    return kept.astype(np.int32), lost, holding

@@ -1,22 +1,19 @@
 """The plant's periods as compiled kernels over rows; `plant` holds the same in plain numpy.
 
 Rows are independent and each row sums in one fixed order (machines, then items, from the first),
-so results depend neither on the batch nor on how many threads share its rows. A kernel works in
-the interpreter's absence (`nogil`): threads are plain ones, as many as the caller says.
+so results depend neither on the batch nor on how many threads share its rows. A kernel works
+without the interpreter's lock: threads are plain ones, as many as the caller says.
 """
 
 from collections.abc import Callable
 from typing import TypeVar, cast
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-from decisions.policy import FloatArray, IntArray
-
-Units = npt.NDArray[np.int32]
-Setups = npt.NDArray[np.int16]
-Words = npt.NDArray[np.uint32]
+from decisions.domains.lotsizing.tables import Key, Layout, Setups, Tables, Units, Words
+from decisions.policy import BoolArray, FloatArray, IntArray
+from decisions.rl.environment import Features
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -50,117 +47,205 @@ def philox_block(
 
 
 @compiled
-def random_words(
-    key: tuple[int, int], episode: IntArray, period: Units, first: int, last: int, words: Words
+def words_of(
+    key: Key, episode: int, period: int, block: int
+) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
+    """Four random words, of the counter (episode low, episode high, period, block)."""
+    low = np.uint64(episode) & np.uint64(0xFFFFFFFF)
+    high = np.uint64(episode) >> np.uint64(32)
+    return philox_block(
+        low, high, np.uint64(period), np.uint64(block), np.uint64(key[0]), np.uint64(key[1])
+    )
+
+
+@compiled
+def units_of(tables: Tables, item: int, word: int) -> int:
+    """The demand for an item where `word` falls in its law: how many thresholds it reaches."""
+    units = tables.guide[item, word >> 24]
+    while word >= tables.thresholds[item, units]:
+        units += 1
+    return units
+
+
+@compiled
+def decide_row(
+    tables: Tables, inventory: Units, set_up: Setups, action: Setups, row: int
+) -> float:
+    """The decision, in place: what machines add to stock, their set-ups; what switching costs."""
+    cost = 0.0
+    for machine in range(action.shape[1]):
+        item = action[row, machine]
+        quantity = tables.production[machine, item]
+        if item != 0:
+            if set_up[row, machine] != item:
+                quantity -= tables.setup_loss[machine, item]
+                cost += tables.setup_cost[machine, item]
+            inventory[row, item - 1] += np.int32(quantity)
+        set_up[row, machine] = item
+    return cost
+
+
+@compiled
+def serve_item(
+    tables: Tables, inventory: Units, row: int, item: int, demand: int
+) -> tuple[float, float]:
+    """The chance for one item, in place: what is short is lost, then stock is cut to capacity."""
+    left = np.int64(inventory[row, item]) - np.int64(demand)
+    kept = min(max(left, 0), tables.capacity[item])
+    inventory[row, item] = np.int32(kept)
+    return tables.lost_sales_cost[item] * max(-left, 0), tables.holding_cost[item] * kept
+
+
+@compiled
+def reset_row(
+    tables: Tables, key: Key, episode: int, inventory: Units, set_up: Setups, row: int
 ) -> None:
-    """Fills `words[first:last]`: word j is part j % 4 of block j // 4 of (episode, period)."""
+    """A first state: stock uniform below capacity, set-ups uniform over what can be made."""
+    items, machines = inventory.shape[1], set_up.shape[1]
+    for block in range((items + machines + 3) // 4):
+        word = words_of(key, episode, 0, block)
+        for part in range(min(4, items + machines - 4 * block)):
+            place = 4 * block + part
+            if place < items:
+                size = np.uint64(tables.capacity[place])
+                inventory[row, place] = np.int32((word[part] * size) >> np.uint64(32))
+            else:
+                size = np.uint64(tables.makeable_count[place - items])
+                choice = np.int64((word[part] * size) >> np.uint64(32))
+                set_up[row, place - items] = tables.makeable[place - items, choice]
+
+
+@compiled
+def observe_row(
+    layout: Layout, inventory: Units, set_up: Setups, period: Units, row: int, out: Features
+) -> None:
+    """Writes a state as numbers into a row of `out`."""
+    items, machines, labels = inventory.shape[1], set_up.shape[1], layout.labels
+    for item in range(items):
+        out[row, item] = inventory[row, item] / layout.stock_scale[item]
+    if labels == 1:
+        for machine in range(machines):
+            out[row, items + machine] = set_up[row, machine] / layout.setup_scale
+    elif labels > 1:
+        out[row, items : items + machines * labels] = 0
+        for machine in range(machines):
+            out[row, items + machine * labels + set_up[row, machine]] = 1
+    if layout.time_scale > 0:
+        out[row, -1] = period[row] / layout.time_scale
+
+
+@compiled
+def demand_words(
+    key: Key, episode: IntArray, period: Units, first: int, last: int, words: Words
+) -> None:
+    """A word an item: word j is part j % 4 of block j // 4 of the episode's period."""
     columns = words.shape[1]
-    k0, k1 = np.uint64(key[0]), np.uint64(key[1])
     for row in range(first, last):
-        low = np.uint64(episode[row]) & np.uint64(0xFFFFFFFF)
-        high = np.uint64(episode[row]) >> np.uint64(32)
         for block in range((columns + 3) // 4):
-            word = philox_block(low, high, np.uint64(period[row]), np.uint64(block), k0, k1)
+            word = words_of(key, episode[row], period[row], block)
             for part in range(min(4, columns - 4 * block)):
                 words[row, 4 * block + part] = np.uint32(word[part])
 
 
 @compiled
-def demand_of(
-    words: Words, thresholds: IntArray, guide: Units, first: int, last: int, demand: Units
-) -> None:
-    """Inverse of the demand laws: how many of an item's thresholds a word reaches, by item."""
+def demand_of(tables: Tables, words: Words, first: int, last: int, demand: Units) -> None:
+    """Units asked for, of random words."""
     for row in range(first, last):
         for item in range(words.shape[1]):
-            word = np.int64(words[row, item])
-            units = guide[item, word >> 24]
-            while word >= thresholds[item, units]:
-                units += 1
-            demand[row, item] = units
+            demand[row, item] = units_of(tables, item, int(words[row, item]))
 
 
 @compiled
 def apply(
-    production: IntArray,  # (M, I + 1), idling first
-    setup_cost: FloatArray,
-    setup_loss: IntArray,
-    inventory: Units,
-    set_up: Setups,
-    action: Setups,
-    first: int,
-    last: int,
-    next_inventory: Units,
-    next_set_up: Setups,
+    tables: Tables, action: Setups, first: int, last: int, inventory: Units, set_up: Setups,
     cost: FloatArray,
-) -> None:
-    """The decision: what machines add to stock, their set-ups, and what switching costs."""
+) -> None:  # fmt: skip
+    """Decisions, in place."""
     for row in range(first, last):
-        next_inventory[row] = inventory[row]
-        total = 0.0
-        for machine in range(action.shape[1]):
-            item = action[row, machine]
-            next_set_up[row, machine] = item
-            if item == 0:
-                continue
-            quantity = production[machine, item]
-            if set_up[row, machine] != item:
-                quantity -= setup_loss[machine, item]
-                total += setup_cost[machine, item]
-            next_inventory[row, item - 1] += np.int32(quantity)
-        cost[row] = total
+        cost[row] = decide_row(tables, inventory, set_up, action, row)
 
 
 @compiled
 def advance(
-    capacity: IntArray,
-    lost_sales_cost: FloatArray,
-    holding_cost: FloatArray,
-    inventory: Units,
-    demand: Units,
-    first: int,
-    last: int,
-    next_inventory: Units,
-    lost: FloatArray,
+    tables: Tables, demand: Units, first: int, last: int, inventory: Units, lost: FloatArray,
     holding: FloatArray,
-) -> None:
-    """The chance: demand is served, what is short is lost, then stock is cut to the capacity."""
+) -> None:  # fmt: skip
+    """Demand, in place."""
     for row in range(first, last):
         lost_total, holding_total = 0.0, 0.0
         for item in range(inventory.shape[1]):
-            left = np.int64(inventory[row, item]) - np.int64(demand[row, item])
-            short = max(-left, 0)
-            kept = min(max(left, 0), capacity[item])
-            lost_total += lost_sales_cost[item] * short
-            holding_total += holding_cost[item] * kept
-            next_inventory[row, item] = np.int32(kept)
-        lost[row] = lost_total
-        holding[row] = holding_total
+            missed, held = serve_item(tables, inventory, row, item, demand[row, item])
+            lost_total += missed
+            holding_total += held
+        lost[row], holding[row] = lost_total, holding_total
+
+
+@compiled
+def reset(
+    tables: Tables, key: Key, episode: IntArray, first: int, last: int,
+    inventory: Units, set_up: Setups,
+) -> None:  # fmt: skip
+    """First states of episodes."""
+    for row in range(first, last):
+        reset_row(tables, key, episode[row], inventory, set_up, row)
 
 
 @compiled
 def observe(
-    stock_scale: FloatArray,  # these four as in `environment.Layout`
-    labels: int,
-    setup_scale: float,
-    time_scale: float,
+    layout: Layout, inventory: Units, set_up: Setups, period: Units, first: int, last: int,
+    out: Features,
+) -> None:  # fmt: skip
+    """States as numbers."""
+    for row in range(first, last):
+        observe_row(layout, inventory, set_up, period, row, out)
+
+
+@compiled
+def step(
+    tables: Tables,
+    layout: Layout,
+    demand_key: Key,
+    reset_key: Key,
+    horizon: int,
+    stride: int,
+    action: Setups,
+    first: int,
+    last: int,
     inventory: Units,
     set_up: Setups,
     period: Units,
-    first: int,
-    last: int,
-    observation: npt.NDArray[np.float32],
+    episode: IntArray,
+    costs: FloatArray,
+    reward: FloatArray,
+    ended: BoolArray,
+    observation: Features,
+    final_observation: Features,
 ) -> None:
-    """Stock, set-ups machine after machine, and time, as numbers of order 1."""
-    items, machines = inventory.shape[1], set_up.shape[1]
+    """A whole period, in place: decision, demand, reward, the next episode where one is over.
+
+    Row j's next episode is `stride` after its last one. `costs` (n, 3) are set-up, lost sales and
+    holding. Where an episode is over, `final_observation` is what it ended with and `observation`
+    what the next one starts with.
+    """
+    items = inventory.shape[1]
     for row in range(first, last):
-        for item in range(items):
-            observation[row, item] = inventory[row, item] / stock_scale[item]
-        if labels == 1:
-            for machine in range(machines):
-                observation[row, items + machine] = set_up[row, machine] / setup_scale
-        elif labels > 1:
-            observation[row, items : items + machines * labels] = 0
-            for machine in range(machines):
-                observation[row, items + machine * labels + set_up[row, machine]] = 1
-        if time_scale > 0:
-            observation[row, -1] = period[row] / time_scale
+        switching = decide_row(tables, inventory, set_up, action, row)
+        lost, holding = 0.0, 0.0
+        for block in range((items + 3) // 4):
+            word = words_of(demand_key, episode[row], period[row], block)
+            for part in range(min(4, items - 4 * block)):
+                item = 4 * block + part
+                units = units_of(tables, item, int(word[part]))
+                missed, held = serve_item(tables, inventory, row, item, units)
+                lost += missed
+                holding += held
+        costs[row, 0], costs[row, 1], costs[row, 2] = switching, lost, holding
+        reward[row] = -(switching + (lost + holding))
+        period[row] += 1
+        ended[row] = period[row] == horizon
+        if ended[row]:
+            observe_row(layout, inventory, set_up, period, row, final_observation)
+            period[row] = 0
+            episode[row] += stride
+            reset_row(tables, reset_key, episode[row], inventory, set_up, row)
+        observe_row(layout, inventory, set_up, period, row, observation)

@@ -1,0 +1,140 @@
+"""`stepping` without a compiler: the same kernels, row by row the same bits, in plain numpy."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from decisions.domains.lotsizing.tables import Key, Layout, Setups, Tables, Units, Words
+from decisions.policy import BoolArray, FloatArray, IntArray
+from decisions.rl.environment import Features
+from decisions.seeds import philox
+
+
+def words_of(
+    key: Key, episode: IntArray, period: npt.NDArray[np.integer[Any]], columns: int
+) -> npt.NDArray[np.uint64]:
+    """32-bit words (n, columns): part j % 4 of block j // 4 of the episode's period."""
+    blocks = (columns + 3) // 4
+    counter = np.empty((len(episode), blocks, 4), dtype=np.uint64)
+    counter[:, :, 0] = (episode & 0xFFFFFFFF)[:, None]
+    counter[:, :, 1] = (episode >> 32)[:, None]
+    counter[:, :, 2] = period[:, None]
+    counter[:, :, 3] = np.arange(blocks)
+    return philox(counter.reshape(-1, 4), key).reshape(len(episode), 4 * blocks)[:, :columns]
+
+
+def demand_words(
+    key: Key, episode: IntArray, period: Units, first: int, last: int, words: Words
+) -> None:
+    """A word an item."""
+    words[first:last] = words_of(key, episode[first:last], period[first:last], words.shape[1])
+
+
+def demand_of(tables: Tables, words: Words, first: int, last: int, demand: Units) -> None:
+    """Units asked for, of random words."""
+    for item, thresholds in enumerate(tables.thresholds):
+        demand[first:last, item] = np.searchsorted(thresholds, words[first:last, item], "right")
+
+
+def apply(
+    tables: Tables, action: Setups, first: int, last: int, inventory: Units, set_up: Setups,
+    cost: FloatArray,
+) -> None:  # fmt: skip
+    """Decisions, in place, machine after machine."""
+    stock, chosen, total = inventory[first:last], action[first:last], cost[first:last]
+    total[:] = 0.0
+    for machine in range(action.shape[1]):
+        item = chosen[:, machine]
+        switch = (item != 0) & (item != set_up[first:last, machine])
+        loss = np.where(switch, tables.setup_loss[machine, item], 0)
+        quantity = tables.production[machine, item] - loss
+        total += np.where(switch, tables.setup_cost[machine, item], 0.0)
+        busy = np.flatnonzero(item)
+        stock[busy, item[busy] - 1] += quantity[busy].astype(np.int32)
+    set_up[first:last] = chosen
+
+
+def advance(
+    tables: Tables, demand: Units, first: int, last: int, inventory: Units, lost: FloatArray,
+    holding: FloatArray,
+) -> None:  # fmt: skip
+    """Demand, in place, item after item."""
+    left = inventory[first:last].astype(np.int64) - demand[first:last]
+    kept = np.minimum(np.maximum(left, 0), tables.capacity)
+    lost[first:last] = 0.0
+    holding[first:last] = 0.0
+    for item in range(left.shape[1]):
+        lost[first:last] += tables.lost_sales_cost[item] * np.maximum(-left[:, item], 0)
+        holding[first:last] += tables.holding_cost[item] * kept[:, item]
+    inventory[first:last] = kept
+
+
+def reset(
+    tables: Tables, key: Key, episode: IntArray, first: int, last: int, inventory: Units,
+    set_up: Setups,
+) -> None:  # fmt: skip
+    """First states of episodes."""
+    items, machines = inventory.shape[1], set_up.shape[1]
+    start = np.zeros(last - first, dtype=np.int32)
+    words = words_of(key, episode[first:last], start, items + machines)
+    sizes = np.concatenate([tables.capacity, tables.makeable_count]).astype(np.uint64)
+    choice = ((words * sizes) >> np.uint64(32)).astype(np.int64)
+    inventory[first:last] = choice[:, :items]
+    set_up[first:last] = tables.makeable[np.arange(machines), choice[:, items:]]
+
+
+def observe(
+    layout: Layout, inventory: Units, set_up: Setups, period: Units, first: int, last: int,
+    out: Features,
+) -> None:  # fmt: skip
+    """States as numbers."""
+    rows = slice(first, last)
+    parts: list[FloatArray] = [inventory[rows] / layout.stock_scale]
+    if layout.labels == 1:
+        parts.append(set_up[rows] / layout.setup_scale)
+    elif layout.labels > 1:
+        codes = set_up[rows, :, None] == np.arange(layout.labels)
+        parts.append(codes.reshape(last - first, -1).astype(np.float64))
+    if layout.time_scale > 0:
+        parts.append((period[rows] / layout.time_scale)[:, None])
+    out[rows] = np.concatenate(parts, axis=1)
+
+
+def step(
+    tables: Tables,
+    layout: Layout,
+    demand_key: Key,
+    reset_key: Key,
+    horizon: int,
+    stride: int,
+    action: Setups,
+    first: int,
+    last: int,
+    inventory: Units,
+    set_up: Setups,
+    period: Units,
+    episode: IntArray,
+    costs: FloatArray,
+    reward: FloatArray,
+    ended: BoolArray,
+    observation: Features,
+    final_observation: Features,
+) -> None:
+    """A whole period, in place, as `stepping.step`."""
+    words = np.empty(inventory.shape, dtype=np.uint32)
+    demand = np.empty(inventory.shape, dtype=np.int32)
+    apply(tables, action, first, last, inventory, set_up, costs[:, 0])
+    demand_words(demand_key, episode, period, first, last, words)
+    demand_of(tables, words, first, last, demand)
+    advance(tables, demand, first, last, inventory, costs[:, 1], costs[:, 2])
+    switching, lost, holding = costs[first:last].T
+    reward[first:last] = -(switching + (lost + holding))
+    period[first:last] += 1
+    ended[first:last] = period[first:last] == horizon
+    for row in (first + np.flatnonzero(ended[first:last])).tolist():
+        observe(layout, inventory, set_up, period, row, row + 1, final_observation)
+        period[row] = 0
+        episode[row] += stride
+        reset(tables, reset_key, episode, row, row + 1, inventory, set_up)
+    observe(layout, inventory, set_up, period, first, last, observation)
