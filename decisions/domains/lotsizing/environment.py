@@ -53,6 +53,13 @@ class PlantEnvironment:
         )
 
     @property
+    def keep_columns(self) -> tuple[int, int] | None:
+        """Columns of the observation that are 1 where a choice keeps the set-up, if it shows."""
+        instance = self.plant.instance
+        width = instance.machines * self.layout.labels
+        return (instance.items, instance.items + width) if self.layout.labels > 1 else None
+
+    @property
     def post_observation_size(self) -> int:
         """Width of `observe_post`: the same."""
         return self.observation_size
