@@ -11,7 +11,7 @@ from decisions.rl.environment import Features
 from decisions.seeds import philox
 
 
-def words_of(
+def random_words(
     key: Key, episode: IntArray, period: npt.NDArray[np.integer[Any]], columns: int
 ) -> npt.NDArray[np.uint64]:
     """32-bit words (n, columns): part j % 4 of block j // 4 of the episode's period."""
@@ -24,11 +24,19 @@ def words_of(
     return philox(counter.reshape(-1, 4), key).reshape(len(episode), 4 * blocks)[:, :columns]
 
 
+def first_refused(possible: BoolArray, action: npt.NDArray[np.integer[Any]]) -> int:
+    """Place, row after row, of the first action that is not `possible` (M, I + 1); -1: none."""
+    machines, items = possible.shape
+    known = (action >= 0) & (action < items)
+    refused = ~(known & possible[np.arange(machines), np.where(known, action, 0)])
+    return int(np.argmax(refused)) if refused.any() else -1
+
+
 def demand_words(
     key: Key, episode: IntArray, period: Units, first: int, last: int, words: Words
 ) -> None:
     """A word an item."""
-    words[first:last] = words_of(key, episode[first:last], period[first:last], words.shape[1])
+    words[first:last] = random_words(key, episode[first:last], period[first:last], words.shape[1])
 
 
 def demand_of(tables: Tables, words: Words, first: int, last: int, demand: Units) -> None:
@@ -72,12 +80,12 @@ def advance(
 
 def reset(
     tables: Tables, key: Key, episode: IntArray, first: int, last: int, inventory: Units,
-    set_up: Setups,
+    set_up: Setups, period: Units,
 ) -> None:  # fmt: skip
     """First states of episodes."""
     items, machines = inventory.shape[1], set_up.shape[1]
-    start = np.zeros(last - first, dtype=np.int32)
-    words = words_of(key, episode[first:last], start, items + machines)
+    period[first:last] = 0
+    words = random_words(key, episode[first:last], period[first:last], items + machines)
     sizes = np.concatenate([tables.capacity, tables.makeable_count]).astype(np.uint64)
     choice = ((words * sizes) >> np.uint64(32)).astype(np.int64)
     inventory[first:last] = choice[:, :items]
@@ -134,7 +142,6 @@ def step(
     ended[first:last] = period[first:last] == horizon
     for row in (first + np.flatnonzero(ended[first:last])).tolist():
         observe(layout, inventory, set_up, period, row, row + 1, final_observation)
-        period[row] = 0
         episode[row] += stride
-        reset(tables, reset_key, episode, row, row + 1, inventory, set_up)
+        reset(tables, reset_key, episode, row, row + 1, inventory, set_up, period)
     observe(layout, inventory, set_up, period, first, last, observation)

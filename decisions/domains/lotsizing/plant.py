@@ -74,7 +74,7 @@ class Plant:
         Raises:
             DataError: an action is no item, or of another shape.
         """
-        chosen = self._choices(action, len(state.inventory))
+        chosen = self.choices(action, len(state.inventory), masked=False)
         inventory, set_up, cost = (
             state.inventory.copy(),
             state.set_up.copy(),
@@ -141,8 +141,9 @@ class Plant:
         inventory = np.empty((n, self.instance.items), dtype=np.int32)
         set_up = np.empty((n, self.instance.machines), dtype=np.int16)
         inputs = (self.tables, episodes.philox_key(*RESET), episodes.rows)
-        self.share(self.kernels.reset, inputs, (inventory, set_up))
-        return PlantState(inventory, set_up, np.zeros(n, dtype=np.int32))
+        state = PlantState(inventory, set_up, np.empty(n, dtype=np.int32))
+        self.share(self.kernels.reset, inputs, state)
+        return state
 
     @cached_property
     def tables(self) -> Tables:
@@ -166,13 +167,17 @@ class Plant:
             kernel(*inputs, 0, rows, *outputs)
             return
         bounds = [rows * i // self.threads for i in range(self.threads + 1)]
-        with ThreadPoolExecutor(self.threads) as pool:
-            runs = [
-                pool.submit(kernel, *inputs, first, last, *outputs)
-                for first, last in pairwise(bounds)
-            ]
+        runs = [
+            self._pool.submit(kernel, *inputs, first, last, *outputs)
+            for first, last in pairwise(bounds)
+        ]
         for run in runs:
             run.result()
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        """Threads that end with the plant."""
+        return ThreadPoolExecutor(self.threads)
 
     @cached_property
     def _expected(self) -> tuple[FloatArray, FloatArray]:
@@ -188,19 +193,26 @@ class Plant:
             held += chance[:, None] * np.clip(left, 0, instance.capacity[:, None])
         return lost * instance.lost_sales_cost[:, None], held * instance.holding_cost[:, None]
 
-    def _choices(self, action: npt.NDArray[np.generic], n: int) -> Setups:
-        """`action` as (n, M) 16-bit items, within range."""
+    def choices(self, action: npt.NDArray[np.generic], n: int, *, masked: bool) -> Setups:
+        """`action` as 16-bit items (n, M), each of which its machine can make where `masked`.
+
+        Raises:
+            DataError: naming the first row and machine where it is not.
+        """
         shape = (n, self.instance.machines)
         if action.shape != shape or not np.issubdtype(action.dtype, np.integer):
             raise DataError(
                 f"action has shape {action.shape} of {action.dtype}; wanted integers {shape}, an"
                 " item a machine"
             )
-        items = self.instance.items
-        if n and (action.min() < 0 or action.max() > items):
+        possible = self.mask if masked else np.ones_like(self.mask)
+        place = self.kernels.first_refused(possible, action)
+        if place >= 0:
+            row, machine = divmod(place, self.instance.machines)
             raise DataError(
-                f"action goes from {action.min()} to {action.max()}; wanted items 1 to {items},"
-                " or 0 to idle"
+                f"action[{row}][{machine}] is {action[row, machine]}, outside the mask of machine"
+                f" {machine + 1}; wanted one of {np.flatnonzero(possible[machine]).tolist()}"
+                " (0 idles)"
             )
         return np.ascontiguousarray(action, dtype=np.int16)
 
@@ -211,12 +223,4 @@ def check_action(plant: Plant, action: npt.NDArray[np.generic]) -> None:
     Raises:
         DataError: naming the first row and machine.
     """
-    chosen = plant._choices(action, len(action))  # pyright: ignore[reportPrivateUsage]
-    possible = plant.mask[np.arange(plant.instance.machines), chosen]
-    if not possible.all():
-        row, machine = (int(i) for i in np.argwhere(~possible)[0])
-        can = np.flatnonzero(plant.mask[machine]).tolist()
-        raise DataError(
-            f"action[{row}][{machine}] is {int(chosen[row, machine])}, outside the mask: machine"
-            f" {machine + 1} cannot make that item; wanted one of {can} (0 idles)"
-        )
+    plant.choices(action, len(action), masked=True)

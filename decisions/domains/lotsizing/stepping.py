@@ -9,11 +9,14 @@ from collections.abc import Callable
 from typing import TypeVar, cast
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from decisions.domains.lotsizing.tables import Key, Layout, Setups, Tables, Units, Words
 from decisions.policy import BoolArray, FloatArray, IntArray
 from decisions.rl.environment import Features
+
+LANES = 64  # rows whose random numbers are made together
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -28,34 +31,46 @@ def compiled(function: F) -> F:
 
 
 @compiled
-def philox_block(
-    c0: np.uint64, c1: np.uint64, c2: np.uint64, c3: np.uint64, k0: np.uint64, k1: np.uint64
-) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
-    """Philox4x32-10 of one counter: four 32-bit words held in 64 bits.
+def random_words(
+    key: Key, episode: IntArray, period: Units, first: int, last: int, words: Words, place: int
+) -> None:
+    """Rows of random words, at `words[place]` and on, for the rows from `first` to `last`.
+
+    Word j is part j % 4 of Philox4x32-10 of the counter (episode low, episode high, period, block
+    j // 4). Rows are taken LANES at a time so that the processor does several at once.
 
     Source: Salmon, Moraes, Dror and Shaw (2011), "Parallel random numbers: as easy as 1, 2, 3".
     """
-    low, by = np.uint64(0xFFFFFFFF), np.uint64(32)
-    for _ in range(10):
-        p0 = np.uint64(0xD2511F53) * c0
-        p1 = np.uint64(0xCD9E8D57) * c2
-        c0, c1 = (p1 >> by) ^ c1 ^ k0, p1 & low
-        c2, c3 = (p0 >> by) ^ c3 ^ k1, p0 & low
-        k0 = (k0 + np.uint64(0x9E3779B9)) & low
-        k1 = (k1 + np.uint64(0xBB67AE85)) & low
-    return c0, c1, c2, c3
-
-
-@compiled
-def words_of(
-    key: Key, episode: int, period: int, block: int
-) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
-    """Four random words, of the counter (episode low, episode high, period, block)."""
-    low = np.uint64(episode) & np.uint64(0xFFFFFFFF)
-    high = np.uint64(episode) >> np.uint64(32)
-    return philox_block(
-        low, high, np.uint64(period), np.uint64(block), np.uint64(key[0]), np.uint64(key[1])
-    )
+    low, by, columns = np.uint64(0xFFFFFFFF), np.uint64(32), words.shape[1]
+    c0, c1 = np.empty(LANES, np.uint32), np.empty(LANES, np.uint32)
+    c2, c3 = np.empty(LANES, np.uint32), np.empty(LANES, np.uint32)
+    for start in range(first, last, LANES):
+        lanes = min(LANES, last - start)
+        for block in range((columns + 3) // 4):
+            for lane in range(lanes):
+                number = np.uint64(episode[start + lane])
+                c0[lane], c1[lane] = np.uint32(number & low), np.uint32(number >> by)
+                c2[lane], c3[lane] = np.uint32(period[start + lane]), np.uint32(block)
+            k0, k1 = np.uint32(key[0]), np.uint32(key[1])
+            for _ in range(10):
+                for lane in range(lanes):
+                    p0 = np.uint64(0xD2511F53) * np.uint64(c0[lane])
+                    p1 = np.uint64(0xCD9E8D57) * np.uint64(c2[lane])
+                    c0[lane], c1[lane] = np.uint32(p1 >> by) ^ c1[lane] ^ k0, np.uint32(p1 & low)
+                    c2[lane], c3[lane] = np.uint32(p0 >> by) ^ c3[lane] ^ k1, np.uint32(p0 & low)
+                k0, k1 = (
+                    np.uint32(k0 + np.uint32(0x9E3779B9)),
+                    np.uint32(k1 + np.uint32(0xBB67AE85)),
+                )
+            for lane in range(lanes):
+                row, column = place + start - first + lane, 4 * block
+                words[row, column] = c0[lane]
+                if column + 1 < columns:
+                    words[row, column + 1] = c1[lane]
+                if column + 2 < columns:
+                    words[row, column + 2] = c2[lane]
+                if column + 3 < columns:
+                    words[row, column + 3] = c3[lane]
 
 
 @compiled
@@ -97,22 +112,18 @@ def serve_item(
 
 
 @compiled
-def reset_row(
-    tables: Tables, key: Key, episode: int, inventory: Units, set_up: Setups, row: int
+def start_row(
+    tables: Tables, words: Words, place: int, inventory: Units, set_up: Setups, row: int
 ) -> None:
     """A first state: stock uniform below capacity, set-ups uniform over what can be made."""
-    items, machines = inventory.shape[1], set_up.shape[1]
-    for block in range((items + machines + 3) // 4):
-        word = words_of(key, episode, 0, block)
-        for part in range(min(4, items + machines - 4 * block)):
-            place = 4 * block + part
-            if place < items:
-                size = np.uint64(tables.capacity[place])
-                inventory[row, place] = np.int32((word[part] * size) >> np.uint64(32))
-            else:
-                size = np.uint64(tables.makeable_count[place - items])
-                choice = np.int64((word[part] * size) >> np.uint64(32))
-                set_up[row, place - items] = tables.makeable[place - items, choice]
+    items = inventory.shape[1]
+    for item in range(items):
+        size = np.uint64(tables.capacity[item])
+        inventory[row, item] = np.int32((np.uint64(words[place, item]) * size) >> np.uint64(32))
+    for machine in range(set_up.shape[1]):
+        size = np.uint64(tables.makeable_count[machine])
+        choice = (np.uint64(words[place, items + machine]) * size) >> np.uint64(32)
+        set_up[row, machine] = tables.makeable[machine, np.int64(choice)]
 
 
 @compiled
@@ -135,16 +146,23 @@ def observe_row(
 
 
 @compiled
+def first_refused(possible: BoolArray, action: npt.NDArray[np.integer]) -> int:
+    """Place, row after row, of the first action that is not `possible` (M, I + 1); -1: none."""
+    rows, machines = action.shape
+    for row in range(rows):
+        for machine in range(machines):
+            item = action[row, machine]
+            if item < 0 or item >= possible.shape[1] or not possible[machine, item]:
+                return row * machines + machine
+    return -1
+
+
+@compiled
 def demand_words(
     key: Key, episode: IntArray, period: Units, first: int, last: int, words: Words
 ) -> None:
-    """A word an item: word j is part j % 4 of block j // 4 of the episode's period."""
-    columns = words.shape[1]
-    for row in range(first, last):
-        for block in range((columns + 3) // 4):
-            word = words_of(key, episode[row], period[row], block)
-            for part in range(min(4, columns - 4 * block)):
-                words[row, 4 * block + part] = np.uint32(word[part])
+    """A random word an item."""
+    random_words(key, episode, period, first, last, words, first)
 
 
 @compiled
@@ -182,12 +200,15 @@ def advance(
 
 @compiled
 def reset(
-    tables: Tables, key: Key, episode: IntArray, first: int, last: int,
-    inventory: Units, set_up: Setups,
+    tables: Tables, key: Key, episode: IntArray, first: int, last: int, inventory: Units,
+    set_up: Setups, period: Units,
 ) -> None:  # fmt: skip
     """First states of episodes."""
+    words = np.empty((last - first, inventory.shape[1] + set_up.shape[1]), np.uint32)
+    period[first:last] = 0
+    random_words(key, episode, period, first, last, words, 0)
     for row in range(first, last):
-        reset_row(tables, key, episode[row], inventory, set_up, row)
+        start_row(tables, words, row - first, inventory, set_up, row)
 
 
 @compiled
@@ -228,17 +249,19 @@ def step(
     what the next one starts with.
     """
     items = inventory.shape[1]
+    demand = np.empty((LANES, items), np.uint32)
+    start = np.empty((1, items + set_up.shape[1]), np.uint32)
     for row in range(first, last):
+        lane = (row - first) % LANES
+        if lane == 0:
+            random_words(demand_key, episode, period, row, min(row + LANES, last), demand, 0)
         switching = decide_row(tables, inventory, set_up, action, row)
         lost, holding = 0.0, 0.0
-        for block in range((items + 3) // 4):
-            word = words_of(demand_key, episode[row], period[row], block)
-            for part in range(min(4, items - 4 * block)):
-                item = 4 * block + part
-                units = units_of(tables, item, int(word[part]))
-                missed, held = serve_item(tables, inventory, row, item, units)
-                lost += missed
-                holding += held
+        for item in range(items):
+            units = units_of(tables, item, int(demand[lane, item]))
+            missed, held = serve_item(tables, inventory, row, item, units)
+            lost += missed
+            holding += held
         costs[row, 0], costs[row, 1], costs[row, 2] = switching, lost, holding
         reward[row] = -(switching + (lost + holding))
         period[row] += 1
@@ -247,5 +270,6 @@ def step(
             observe_row(layout, inventory, set_up, period, row, final_observation)
             period[row] = 0
             episode[row] += stride
-            reset_row(tables, reset_key, episode[row], inventory, set_up, row)
+            random_words(reset_key, episode, period, row, row + 1, start, 0)
+            start_row(tables, start, 0, inventory, set_up, row)
         observe_row(layout, inventory, set_up, period, row, observation)
