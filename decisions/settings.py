@@ -22,6 +22,7 @@ class Settings(BaseSettings):
     alert_webhook: str | None = None  # where changes of verdict are posted, as JSON
     alert_email: str | None = None  # addresses that are told of them, by Airflow's SMTP connection
     payments_transactions: str | None = None  # a folder or sql:SCHEMA; None: the simulator
+    lotsizing_plant: Path | None = None  # JSON of a plant of your own; None: the packaged 20x10
     sign_in_file: Path | None = None  # Streamlit secrets with [auth]; None: no sign-in, loopback
     roles_file: Path | None = None  # who is viewer, manager or auditor of the dashboard
 

@@ -28,6 +28,9 @@ WIRING = {
     "payments_decide": {"schedule": "0 0 * * *", "edges": {"decide": []}, **USUAL},
     "payments_settle": {"schedule": "30 0 * * *", "edges": {"settle": []}, **USUAL},
     "payments_generation": {"schedule": "0 2 * * *", "edges": GENERATION, **USUAL},
+    "lotsizing_decide": {"schedule": "0 0 * * *", "edges": {"decide": []}, **USUAL},
+    "lotsizing_settle": {"schedule": "30 0 * * *", "edges": {"settle": []}, **USUAL},
+    "lotsizing_generation": {"schedule": "0 2 * * 1", "edges": GENERATION, **USUAL},
     "open_bandit_generation": {"schedule": None, "edges": GENERATION, **USUAL},
 }
 
@@ -35,7 +38,7 @@ WIRING = {
 def test_dags_have_the_wiring_that_was_drawn_and_parse_without_heavy_imports(
     in_airflow: Run,
 ) -> None:
-    done = in_airflow("-m", "wiring", "payments", "open_bandit", DECISIONS_RETRIES="2")
+    done = in_airflow("-m", "wiring", "payments", "lotsizing", "open_bandit", DECISIONS_RETRIES="2")
 
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout.splitlines()[-1])

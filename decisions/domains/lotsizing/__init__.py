@@ -1,0 +1,57 @@
+"""Lot sizing: what each machine of a plant makes in the coming period, under uncertain demand.
+
+What production runs is read here: two plants of the published instance 20x10, a period a day.
+"""
+
+from datetime import timedelta
+from functools import partial
+
+import numpy as np
+import polars as pl
+
+from decisions.domain import Domain
+from decisions.domains.lotsizing.evaluation import GATE, evaluate
+from decisions.domains.lotsizing.instance import Instance, packaged
+from decisions.domains.lotsizing.plan import action_box
+from decisions.domains.lotsizing.policies import PlantPolicy, dump, eligible, load, observe
+from decisions.domains.lotsizing.rotation import rotation_of
+from decisions.domains.lotsizing.training import account
+from decisions.domains.lotsizing.world import UNITS, RollingPlants
+
+
+def sample(n: int, rng: np.random.Generator, *, world: RollingPlants) -> pl.DataFrame:
+    """`n` plants of `world` a period after a random start, under the baseline."""
+    return world.sample(n, rng, rotation_of(world.instance).act)
+
+
+def plants_of(instance: Instance, *, plants: int = 2) -> Domain:
+    """The domain of `plants` plants of one instance: the packaged ones, or your own."""
+    world = RollingPlants(instance=instance, plants=plants)
+    return Domain(
+        name="lotsizing",
+        title="Lot sizing: what each machine makes next",
+        reward="minus the cost of a plant's period",
+        reward_unit="cost units a period",
+        units=UNITS,
+        sample=partial(sample, world=world),
+        actions=action_box(instance),
+        baseline=PlantPolicy(instance=instance, rule=rotation_of(instance)),
+        observe=observe,
+        eligible=eligible,
+        candidates={},
+        evaluate=evaluate,
+        gate=GATE,
+        dump=dump,
+        load=load,
+        maturity=timedelta(days=1),
+        holdout=timedelta(days=1),
+        window=timedelta(days=28),
+        world=world,
+        cluster="plant",
+        cadence=timedelta(days=7),
+        successive=True,
+        account=account,
+    )
+
+
+DOMAIN = plants_of(packaged("20x10"))
