@@ -22,6 +22,11 @@ def series(names: list[str], titles: dict[str, str]) -> str:
     return _choice("series", "Series", names, titles)
 
 
+def plant(names: list[str]) -> str:
+    """The plant of the address (`?plant=...`); choosing another changes the address."""
+    return _choice("plant", "Plant", names, {})
+
+
 def part(names: list[str]) -> str:
     """The part of a page of the address (`?part=...`); choosing another changes the address."""
     asked = st.query_params.get("part")
@@ -97,7 +102,7 @@ def _forget() -> None:
     """Leaves the choices that were made among things of another domain."""
     for name in [name for name in st.query_params if name not in ("domain", "part")]:
         st.query_params.pop(name)
-    for name in ("series", "generation"):
+    for name in ("series", "generation", "plant"):
         st.session_state.pop(f"chosen {name}", None)
 
 

@@ -25,6 +25,13 @@ CONTENTS = {
             section="Today",
         ),
         Entry(
+            name="plan",
+            title="Plan",
+            icon=":material/view_timeline:",
+            question="What does each machine make, does stock last, and what does it cost?",
+            section="Today",
+        ),
+        Entry(
             name="generations",
             title="Generations",
             icon=":material/timeline:",

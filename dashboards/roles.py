@@ -11,7 +11,7 @@ from decisions.errors import StackError
 # name, or decide again what was decided ("replay").
 ROLES = {
     "viewer": {"overview", "generations", "oscillation", "off_policy"},
-    "manager": {"decisions"},
+    "manager": {"decisions", "plan"},
     "auditor": {"audit", "replay"},
 }
 

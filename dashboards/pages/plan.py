@@ -1,0 +1,306 @@
+"""What does each machine make, does stock last, and what does it cost?"""
+
+from datetime import UTC, datetime
+
+import choice
+import plan_charts
+import plan_words
+import polars as pl
+import queries
+import sign_in
+import states
+import streamlit as st
+from plan_charts import REFERENCES
+
+PAST = 14  # decided days that are shown before the newest
+PLANTS = 500  # newest decisions in which plants are looked for
+BOUND = "lower bound"
+STATES = {
+    "past": "carried out",
+    "now": "decided, to be carried out",
+    "planned": "planned, if demand is as expected",
+}
+
+
+def page() -> None:
+    domains = queries.read("plan/domains")["domain"].to_list()
+    if not domains:
+        states.empty(
+            "No plant has been planned yet. Run `make run` (or `decisions run`): the first plan"
+            " appears a few minutes after it starts, and this page shows it."
+        )
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        domain = choice.domain(domains)
+        plants = queries.read("plan/plants", domain=domain, newest=PLANTS)
+        chosen = None if plants.is_empty() else choice.plant(plants["plant"].to_list())
+    if chosen is None:
+        states.empty(
+            "Plants have reported their stock, and none is planned yet: the next run of the decide"
+            f" step does that. (`{domain}_decide` in Airflow, or `decisions run`.)"
+        )
+        return
+    plant = plants.row(by_predicate=pl.col("plant") == chosen, named=True)
+    asked = {"domain": domain, "plant": chosen}
+    ink = "#dddddd" if st.context.theme.type == "dark" else "#333333"
+    cells, items = _machines(asked), queries.read("plan/items", **asked)
+    costs = _dated(queries.read("plan/costs", **asked, periods=PAST + 1))
+    standing = queries.read("plan/standing", domain=domain, name_list=list(REFERENCES))
+    headline(cells, items, costs, standing)
+    machines(domain, plant, cells, ink=ink)
+    stock(asked, items, ink=ink)
+    spent(costs, ink=ink)
+    learned(domain, standing)
+    gap(domain, standing, ink=ink)
+
+
+def _dated(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(
+        pl.col("starts_at").dt.strftime("%a %-d %b").alias("day"),
+        pl.col("state").replace(STATES).alias("words"),
+    )
+
+
+def _machines(asked: dict[str, str]) -> pl.DataFrame:
+    cells = _dated(queries.read("plan/machines", **asked, periods=PAST + 1))
+    from_item = pl.when(pl.col("item_before") > 0).then(
+        pl.format(", set up from item {}", "item_before")
+    )
+    return cells.with_columns(
+        pl.when(pl.col("item") == 0)
+        .then(pl.lit("idle"))
+        .when("set_up")
+        .then(pl.format("item {}{}", "item", from_item.otherwise(pl.lit(", set up from idle"))))
+        .otherwise(pl.format("item {}", "item"))
+        .alias("makes")
+    )
+
+
+def headline(
+    cells: pl.DataFrame, items: pl.DataFrame, costs: pl.DataFrame, standing: pl.DataFrame
+) -> None:
+    """The coming day in words, and four figures."""
+    now = costs.filter(pl.col("state") == "now")
+    expected = dict(now.select("part", "expected").iter_rows())
+    today = datetime.now(UTC).date()
+    st.markdown(plan_words.headline(cells, items, expected, today=today))
+    columns = st.columns(4)
+    columns[0].metric(
+        "Expected cost of the day",
+        f"{sum(expected.values()):.1f}",
+        help="Cost units: set-ups, lost sales and holding of the newest decided day, expected over"
+        " demand.",
+    )
+    known = costs.drop_nulls("realised")
+    days = known["period"].n_unique()
+    cost, promised = (float(known[name].sum()) for name in ("realised", "expected"))
+    columns[1].metric(
+        f"Cost of the {days} days before",
+        f"{cost:.0f}" if days else "–",
+        f"{cost - promised:+.0f} against expected" if days else None,
+        delta_color="off",
+        help="Cost units, and how far they lie from what was expected when the days were decided.",
+    )
+    champion = standing.filter(pl.col("role") == "champion").to_dicts()
+    row = champion[0] if champion else {}
+    columns[2].metric(
+        "Champion above the bound",
+        _money(row.get("above_bound")),
+        None if row.get("bound_share") is None else f"{100 * row['bound_share']:+.1f} %",
+        delta_color="off",
+        help="Cost units a period, and as a share of the bound: so much at most can still be"
+        " gained by any policy.",
+    )
+    columns[3].metric(
+        "Champion against H2",
+        _money(row.get("above_rotation")),
+        help="Cost units a period; below zero the champion is cheaper than the grouped rotation.",
+    )
+
+
+def _money(value: float | None) -> str:
+    return "not known" if value is None else f"{value:+.2f}"
+
+
+def _gap(money: float | None, share: float | None) -> str:
+    if money is None:
+        return ""
+    return f"{money:+.2f}" + ("" if share is None else f" ({100 * share:+.1f} %)")
+
+
+def machines(domain: str, plant: plan_words.Row, cells: pl.DataFrame, *, ink: str) -> None:
+    """The Gantt chart."""
+    st.subheader("What does each machine make?")
+    st.caption(
+        "A cell is a machine's day, its number the item that it makes; an empty one with a dotted"
+        " frame is idle. A thick bar at its left is a set-up. Left of the dashed line: as carried"
+        " out. Right of it: the newest decided day, solid, then the plan, light, which holds if"
+        " demand is as expected and is made anew every day. Point at a cell for quantity and cost."
+    )
+    st.vega_lite_chart(plan_charts.machines(cells, ink=ink))
+    decision = cells.filter(pl.col("state") == "now")["decision_id"][0]
+    with st.container(horizontal=True):
+        sign_in.link("decisions", "The newest decision", domain=domain, decision=str(decision))
+        sign_in.link(
+            "generations",
+            f"Who plans: generation {plant['generation']}",
+            domain=domain,
+            generation=str(plant["generation"]),
+        )
+    with st.expander("The coming days as a table"):
+        ahead = cells.filter(pl.col("state") != "past")
+        st.dataframe(
+            ahead.select(
+                pl.col("day").alias("Day"),
+                pl.col("machine").alias("Machine"),
+                pl.col("makes").alias("Makes"),
+                pl.col("quantity").alias("Net quantity, units"),
+                pl.col("words").alias("State"),
+            ),
+            hide_index=True,
+        )
+
+
+def stock(asked: dict[str, str], items: pl.DataFrame, *, ink: str) -> None:
+    """Stock and lost sales by item with the corridor."""
+    st.subheader("Does stock last?")
+    titles = {str(item): title for item, title in plan_words.titles(items).items()}
+    item = choice.some("item", "Item", list(titles), titles)
+    st.caption(
+        "Units in stock at the end of each day, and below zero in red the units of demand that"
+        " were not met (light: expected). Right of the dashed line the **safety corridor**: if the"
+        " plan is carried out as it stands, stock ends the day inside it nine times in ten, and"
+        " below it one time in twenty; the dashed line in it is the median. ▼ likely to be out of"
+        " stock, ▽ may be: the corridor touches zero. The first to run out comes first."
+    )
+    rows = _dated(queries.read("plan/stock", **asked, periods=PAST + 1))
+    drawn = items.filter(~plan_words.absent())["item"] if item is None else pl.Series([int(item)])
+    named = (
+        rows.filter(pl.col("item").is_in(drawn.implode()))
+        .with_columns(
+            pl.col("item")
+            .cast(pl.String)
+            .replace(titles)
+            .cast(pl.Enum(list(titles.values())))
+            .alias("title")
+        )
+        .sort("title", "period")
+    )
+    if named.height:
+        st.vega_lite_chart(plan_charts.stock(named, ink=ink, tall=item is not None))
+    if item is None:
+        st.caption(plan_words.left_out(items))
+    with st.expander("These figures as a table"):
+        st.dataframe(
+            named.select(
+                pl.col("item").alias("Item"),
+                pl.col("day").alias("Day"),
+                pl.col("words").alias("State"),
+                pl.col("made").alias("Made, net"),
+                pl.col("demand").alias("Demand"),
+                pl.col("lost").alias("Lost sales"),
+                pl.col("stock").alias("Stock"),
+                pl.col("low").alias("Corridor from"),
+                pl.col("middle").alias("Median"),
+                pl.col("high").alias("Corridor to"),
+                pl.col("lost_expected").alias("Lost sales expected"),
+            ),
+            hide_index=True,
+            column_config={
+                "Lost sales expected": st.column_config.NumberColumn(format="%.2f"),
+            },
+        )
+
+
+def spent(costs: pl.DataFrame, *, ink: str) -> None:
+    """Cost broken down, as it was and as it is expected."""
+    st.subheader("What does it cost?")
+    st.caption(
+        "Cost units a day of the whole plant. Left of the dashed line what the day cost, right of"
+        " it, light, what the plan is expected to cost. A diamond is what the day was expected to"
+        " cost when it was decided: bars above it had more demand than usual, or lost more."
+    )
+    parts = costs.with_columns(pl.coalesce("realised", "expected").alias("cost"))
+    totals = (
+        costs.filter(pl.col("state") == "past")
+        .group_by("day", maintain_order=True)
+        .agg(pl.col("expected", "realised").sum())
+    )
+    st.vega_lite_chart(plan_charts.costs(parts, totals, ink=ink))
+    known = costs.drop_nulls("realised")
+    if known.is_empty():
+        return
+    by_part = known.group_by("part", maintain_order=True).agg(pl.col("realised", "expected").sum())
+    whole = by_part.select(pl.lit("all").alias("part"), pl.col("realised", "expected").sum())
+    by_part = pl.concat([by_part, whole])
+    st.table(
+        by_part.select(
+            pl.col("part").alias(f"Over the {known['period'].n_unique()} days before"),
+            pl.Series("Realised, cost units", [f"{each:.1f}" for each in by_part["realised"]]),
+            pl.Series("Expected when decided", [f"{each:.1f}" for each in by_part["expected"]]),
+        ),
+        hide_index=True,
+        border="horizontal",
+    )
+
+
+def learned(domain: str, standing: pl.DataFrame) -> None:
+    """Learning curves beside what does not learn."""
+    st.subheader("Does learning pay?")
+    curves = queries.read("plan/curves", domain=domain)
+    if curves.is_empty():
+        st.info(
+            "No policy has recorded how it learned yet: the first curves come with the first"
+            " candidates that are trained."
+        )
+        return
+    st.caption(
+        "Cost of a period of each policy as it was trained, with the interval around it; one line"
+        " a seed, from where it comes near the others. The level lines are what heuristics reach"
+        " without learning, and the lower bound that no policy can go below."
+    )
+    references = (
+        standing.filter(pl.col("role") == "estimate")
+        .sort("cost", descending=True)
+        .with_columns(pl.format("{}: {}", "name", pl.col("cost").round(2)).alias("label"))
+    )
+    st.vega_lite_chart(plan_charts.learning(curves, references))
+
+
+def gap(domain: str, standing: pl.DataFrame, *, ink: str) -> None:
+    """The champion between the bound, the heuristics and its candidates."""
+    st.subheader("How much could still be gained?")
+    if standing.is_empty():
+        st.info(
+            "Nothing has been evaluated against the champion yet: its gap to the bound is not"
+            " known before the first candidates are judged."
+        )
+        return
+    first = standing.row(0, named=True)
+    st.caption(
+        f"Mean cost of a period over {first['n']:,} simulated episodes, the same for all, with its"
+        f" {100 * first['level']:g} % interval; written above each mark is how far it lies above"
+        " the lower bound, the dashed line. Evaluated"
+        f" {first['evaluated_at'].strftime('%-d %b %Y %H:%M UTC')}."
+    )
+    bound = standing.filter(pl.col("name") == BOUND)["cost"]
+    rows = standing.with_columns(
+        pl.when(pl.col("generation").is_null())
+        .then("name")
+        .otherwise(pl.format("{}: {}", "generation", "name"))
+        .alias("title"),
+        pl.Series(
+            "gap",
+            [
+                "" if name == BOUND else _gap(*figures)
+                for name, *figures in standing["name", "above_bound", "bound_share"].rows()
+            ],
+        ),
+    )
+    st.vega_lite_chart(
+        plan_charts.standing(rows, bound=bound[0] if bound.len() else None, ink=ink)
+    )
+    sign_in.link("off_policy", "All estimates", domain=domain)
+
+
+states.shown("plan", page)

@@ -1,0 +1,130 @@
+"""What a planner reads first: the coming day in a sentence, and what each item stands at."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+NAMED = 4  # items that are named; of more, how many there are
+Row = dict[str, Any]
+
+
+def day(time: datetime) -> str:
+    """The day of the week and of the month: "Thu 29 Jan"."""
+    return f"{time:%a %-d %b}"
+
+
+def relative(time: datetime, *, today: date) -> str:
+    """As `day`, with "today" and "tomorrow" said."""
+    said = {timedelta(0): "today, ", timedelta(days=1): "tomorrow, "}
+    return said.get(time.date() - today, "") + day(time)
+
+
+def headline(machines: pl.DataFrame, items: pl.DataFrame, expected: Row, *, today: date) -> str:
+    """The coming day: who changes over, what runs out, what it is expected to cost.
+
+    `machines` are the cells of `plan/machines`, `items` the rows of `plan/items`, `expected` the
+    expected costs of the day by part, in cost units.
+    """
+    now = machines.filter(pl.col("state") == "now")
+    when = relative(now["starts_at"][0], today=today)
+    total = sum(expected.values())
+    parts = ", ".join(f"{cost:.1f} {part}" for part, cost in expected.items() if cost >= 0.05)
+    return " ".join(
+        [
+            f"**{when[:1].upper()}{when[1:]}:** {_changes(now)}.",
+            _running_out(items),
+            f"The day is expected to cost **{total:.1f} cost units**"
+            + (f" ({parts})." if parts else "."),
+        ]
+    )
+
+
+def _changes(now: pl.DataFrame) -> str:
+    changing = now.filter("set_up")
+    idle = now.filter(pl.col("item") == 0)["machine"].to_list()
+    if changing.is_empty():
+        said = f"no machine of {now.height} changes over"
+    else:
+        verb = "machine changes" if changing.height == 1 else "machines change"
+        moves = [
+            f"machine {machine} from {f'item {before}' if before else 'idle'} to {item}"
+            for machine, before, item in changing.select("machine", "item_before", "item").rows()
+        ]
+        more = f" and {len(moves) - NAMED} more" if len(moves) > NAMED else ""
+        said = f"**{changing.height} {verb} over** ({'; '.join(moves[:NAMED])}{more})"
+    return f"{said}, {_numbered('machine', idle)} idle" if idle else said
+
+
+def _running_out(items: pl.DataFrame) -> str:
+    """Of what is in stock, what ends; what is out of stock already is another matter."""
+    stocked = items.filter(pl.col("stock") > 0)
+    likely = stocked.drop_nulls("likely_out_at").sort("likely_out_at", "item")
+    may = stocked.filter(pl.col("likely_out_at").is_null()).drop_nulls("may_run_out_at")
+    said: list[str] = []
+    for (time,), found in likely.group_by("likely_out_at", maintain_order=True):
+        said.append(
+            f"**{_numbered('item', found['item'].to_list())}"
+            f" {'is' if found.height == 1 else 'are'} likely to run out on {day(time)}**"  # pyright: ignore[reportArgumentType]
+        )
+    if may.height:
+        first = may.filter(pl.col("may_run_out_at") == pl.col("may_run_out_at").min())
+        later = may.height - first.height
+        said.append(
+            f"{_numbered('item', first['item'].to_list())} may run out on"
+            f" {day(first['may_run_out_at'][0])}"
+            + (f", {_count(later, 'more item')} later" if later else "")
+        )
+    sentence = "; ".join(said) or "nothing in stock is about to run out"
+    gone = items.filter(absent()).height
+    return f"{sentence[:1].upper()}{sentence[1:]}." + (
+        f" {gone} of {items.height} items are out of stock and not in the plan." if gone else ""
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def _numbered(what: str, numbers: Sequence[int]) -> str:
+    """One numbered thing, a few, or how many there are: "items 3 and 10"."""
+    if len(numbers) > NAMED:
+        return _count(len(numbers), what)
+    if len(numbers) == 1:
+        return f"{what} {numbers[0]}"
+    return f"{what}s {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
+
+
+def absent() -> pl.Expr:
+    """Whether an item of `plan/items` is out of stock and not made: no chart tells more of it."""
+    return (pl.col("stock") == 0) & ~pl.col("made")
+
+
+def titles(items: pl.DataFrame) -> dict[int, str]:
+    """What is written above the chart of each item, those that run out first the first."""
+    ordered = items.sort(absent(), "likely_out_at", "may_run_out_at", "item", nulls_last=True)
+    return {row["item"]: f"Item {row['item']}{_note(row)}" for row in ordered.to_dicts()}
+
+
+def _note(row: Row) -> str:
+    if row["stock"] == 0 and not row["made"]:
+        return " · not in the plan"
+    if row["likely_out_at"] is not None:
+        return f" ▼ out {day(row['likely_out_at'])}"
+    if row["may_run_out_at"] is not None:
+        return f" ▽ may be out {day(row['may_run_out_at'])}"
+    return ""
+
+
+def left_out(items: pl.DataFrame) -> str:
+    """The items without a chart, and what they are expected to lose."""
+    gone = items.filter(absent())
+    if gone.is_empty():
+        return ""
+    names = ", ".join(map(str, gone["item"]))
+    return (
+        "Not drawn, since they are out of stock and not in the plan:"
+        f" {_count(gone.height, 'item')} ({names}). Over the coming days they are expected to lose"
+        f" {gone['lost_expected'].sum():,.0f} units of demand. Choose one above to see it."
+    )
