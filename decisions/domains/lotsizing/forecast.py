@@ -6,10 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from decisions.domains.lotsizing.instance import Instance
-from decisions.policy import FloatArray, IntArray
+from decisions.policy import FloatArray
 
-LOW, MIDDLE, HIGH = 0.05, 0.5, 0.95
-_ROUNDING = 1e-12
+LEVELS = (0.05, 0.5, 0.95)
 
 
 class Forecast(NamedTuple):
@@ -35,7 +34,7 @@ def forecast(
     instance: Instance,
     *,
     inventory: npt.NDArray[np.integer[Any]],
-    produced: npt.NDArray[np.number[Any]],
+    produced: npt.NDArray[np.integer[Any]],
     setup_cost: FloatArray,
 ) -> Forecast:
     """What follows when the plan is carried out as it stands, whatever the demand turns out to be.
@@ -50,48 +49,26 @@ def forecast(
         produced: (n, H, I), net units that the plan makes in each period.
         setup_cost: (n, H), what the plan pays for set-ups in each period.
     """
-    n, horizon, items = produced.shape
-    top = int(instance.capacity.max())
-    ceiling = np.tile(instance.capacity, n)  # rows are (plant, item) pairs, item fastest
-    demand = np.tile(instance.demand, (n, 1))
-    chance = np.zeros((n * items, top + 1))
-    chance[np.arange(n * items), inventory.reshape(-1)] = 1.0
-    low, middle, high, stock, lost = (np.empty((horizon, n * items)) for _ in range(5))
-    for period in range(horizon):
-        quantity = produced[:, period].reshape(-1).astype(np.int64)
-        chance, lost[period] = _next(chance, quantity, demand, ceiling)
-        below = chance.cumsum(axis=1)
-        for level, found in ((LOW, low), (MIDDLE, middle), (HIGH, high)):
-            found[period] = (below < level - _ROUNDING).sum(axis=1)
-        stock[period] = (chance * np.arange(top + 1)).sum(axis=1)
+    from decisions.domains.lotsizing.stock_chains import stock_chains  # numba is slow to import
 
-    def by_plant(rows: FloatArray) -> FloatArray:
-        return rows.reshape(horizon, n, items).swapaxes(0, 1)
-
-    return Forecast(
-        low=by_plant(low),
-        middle=by_plant(middle),
-        high=by_plant(high),
-        lost=by_plant(lost),
-        setup_cost=setup_cost,
-        lost_cost=(np.ascontiguousarray(by_plant(lost)) * instance.lost_sales_cost).sum(axis=2),
-        holding_cost=(np.ascontiguousarray(by_plant(stock)) * instance.holding_cost).sum(axis=2),
+    quantiles = np.empty((len(LEVELS), *produced.shape))
+    stock, lost = np.empty(produced.shape), np.empty(produced.shape)
+    stock_chains(
+        instance.capacity.astype(np.int64),
+        instance.demand,
+        np.array(LEVELS),
+        np.ascontiguousarray(inventory, dtype=np.int32),
+        np.ascontiguousarray(produced, dtype=np.int64),
+        quantiles,
+        stock,
+        lost,
     )
-
-
-def _next(
-    chance: FloatArray, quantity: IntArray, demand: FloatArray, ceiling: IntArray
-) -> tuple[FloatArray, FloatArray]:
-    """The chances (r, S) of each stock a period later, and the units expected to be lost (r,)."""
-    rows, size = chance.shape
-    kinds = demand.shape[1]
-    left = np.zeros((rows, size + kinds - 1))  # chances of stock - demand, from 1 - kinds up
-    for sold in range(kinds):
-        start = kinds - 1 - sold
-        left[:, start : start + size] += demand[:, [sold]] * chance
-    after: IntArray = np.arange(1 - kinds, size, dtype=np.int64)[None] + quantity[:, None]
-    lost: FloatArray = (left * np.maximum(-after, 0)).sum(axis=1)
-    first = size * np.arange(rows, dtype=np.int64)  # of each row, where all lie in one line
-    place: IntArray = np.minimum(np.maximum(after, 0), ceiling[:, None]) + first[:, None]
-    chances = np.bincount(place.ravel(), left.ravel(), minlength=rows * size)
-    return chances.reshape(rows, size).astype(np.float64), lost
+    return Forecast(
+        low=quantiles[0],
+        middle=quantiles[1],
+        high=quantiles[2],
+        lost=lost,
+        setup_cost=setup_cost,
+        lost_cost=(lost * instance.lost_sales_cost).sum(axis=2),
+        holding_cost=(stock * instance.holding_cost).sum(axis=2),
+    )

@@ -36,7 +36,7 @@ def test_two_periods_by_hand() -> None:
     found = forecast(
         coin,
         inventory=np.array([[1, 3]]),
-        produced=np.zeros((1, 2, 2)),
+        produced=np.zeros((1, 2, 2), dtype=np.int64),
         setup_cost=np.array([[0.0, 1.0]]),
     )
 
