@@ -44,7 +44,7 @@ class PlantEnvironment:
         instance = self.plant.instance
         return MultiDiscrete((instance.items + 1,) * instance.machines)
 
-    @cached_property
+    @property
     def observation_size(self) -> int:
         """Width of `observe`."""
         instance = self.plant.instance
