@@ -197,6 +197,12 @@ def packaged_bound(instance: Instance) -> dict[str, Any] | None:
     return known.get(instance.digest)
 
 
+def packaged_multipliers(instance: Instance) -> FloatArray | None:
+    """The prices (M, T) behind the packaged bound; None for an instance that has none."""
+    known = packaged_bound(instance)
+    return None if known is None else np.array(known["multipliers"], dtype=np.float64)
+
+
 def ascend(
     evaluate: Callable[[FloatArray], tuple[float, FloatArray]],
     first: FloatArray,
@@ -240,7 +246,7 @@ def _parts(periods: int, blocks: int) -> IntArray:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Item:
+class Item:
     """One item on its own, with the machines that can make it."""
 
     index: int
@@ -259,9 +265,9 @@ class _Item:
         return self.production, self.setup_cost, self.setup_loss
 
     @property
-    def selling(self) -> tuple[float, float, FloatArray]:
-        """What demand does to it."""
-        return self.lost_sales_cost, self.holding_cost, self.demand
+    def unit_costs(self) -> tuple[float, float]:
+        """Of a unit of lost sales, and of holding."""
+        return self.lost_sales_cost, self.holding_cost
 
     def cost(self, prices: FloatArray, usage: FloatArray) -> float:
         """The least expected cost with rents; adds the expected use to `usage` (M, T)."""
@@ -269,7 +275,7 @@ class _Item:
 
         rents = prices[self.machines]
         used = np.zeros_like(rents)
-        value = rent(*self.making, rents, *self.selling, self.start, used)
+        value = rent(*self.making, rents, *self.unit_costs, self.demand, self.start, used)
         usage[self.machines] += used
         return value
 
@@ -279,7 +285,7 @@ class _Item:
 
         rents = prices[self.machines]
         to_go = np.empty((rents.shape[1] + 1, *self.start.shape))
-        costs_to_go(*self.making, rents, *self.selling, to_go)
+        costs_to_go(*self.making, rents, *self.unit_costs, self.demand, to_go)
         return to_go
 
     def cost_knowing(
@@ -299,23 +305,30 @@ class _Item:
         subset = int((set_up[self.machines] == self.index + 1) @ (1 << np.arange(len(rents))))
         first = int(stock[self.index])
         path = demand[self.index]
-        value = rent_knowing(*self.making, rents, *self.selling, to_go, path, subset, first, used)
+        value = rent_knowing(
+            *self.making, rents, *self.unit_costs, self.demand, to_go, path, subset, first, used
+        )
         usage[self.machines] += used
         return value
 
 
-def _relaxed(items: Sequence[_Item], prices: FloatArray) -> tuple[float, FloatArray]:
+def _relaxed(items: Sequence[Item], prices: FloatArray) -> tuple[float, FloatArray]:
     """The relaxation's value and its supergradient (M, T): expected use less one."""
     usage = np.zeros_like(prices)
     value = sum(item.cost(prices, usage) for item in items) - float(prices.sum())
     return value, usage - 1.0
 
 
-def _items(instance: Instance) -> list[_Item]:
-    return [_item(instance, index) for index in range(instance.items)]
+def _items(instance: Instance) -> list[Item]:
+    return [item_alone(instance, index) for index in range(instance.items)]
 
 
-def _item(instance: Instance, index: int) -> _Item:
+def item_alone(instance: Instance, index: int) -> Item:
+    """One item, counted from 0, with what the relaxation needs of it.
+
+    Raises:
+        DataError: it can be made by more machines than its subsets can be listed for.
+    """
     able = instance.production > 0
     machines = np.flatnonzero(able[:, index])
     capacity = int(instance.capacity[index])
@@ -330,7 +343,7 @@ def _item(instance: Instance, index: int) -> _Item:
         subset = np.concatenate([subset * (1 - chance), subset * chance])
     stock = np.where(np.arange(capacity + 1) < capacity, 1 / capacity, 0.0)
     law = instance.demand[index]
-    return _Item(
+    return Item(
         index=index,
         machines=machines,
         production=instance.production[machines, index],
