@@ -138,6 +138,10 @@ class CategoricalActor(nn.Module):
         """`action` (n, heads) as the environment takes it."""
         return action.numpy()
 
+    def inward(self, action: npt.NDArray[np.generic]) -> Tensor:
+        """The inverse of `outward`."""
+        return torch.from_numpy(action.astype(np.int64))
+
 
 class GaussianActor(nn.Module):
     """Independent normal laws over a box, clipped to its bounds when the environment acts.
@@ -185,6 +189,11 @@ class GaussianActor(nn.Module):
         """`action` (n, heads) as the environment takes it."""
         share = (action.to(torch.float64).clamp(-1.0, 1.0) + 1.0) / 2.0
         return (self.low + share * (self.high - self.low)).numpy()
+
+    def inward(self, action: npt.NDArray[np.generic]) -> Tensor:
+        """The inverse of `outward`, of actions within the bounds."""
+        share = (torch.from_numpy(action.astype(np.float64)) - self.low) / (self.high - self.low)
+        return (2.0 * share - 1.0).to(torch.float32)
 
     def _log_density(self, mean: Tensor, action: Tensor) -> Tensor:
         standard = (action - mean) * (-self.log_deviation).exp()

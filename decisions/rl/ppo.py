@@ -19,10 +19,9 @@ from decisions.rl import checkpoints
 from decisions.rl.advantages import check_shapes, generalised_advantages, normalised
 from decisions.rl.checkpoints import Json
 from decisions.rl.environment import Environment, P, S
-from decisions.rl.networks import Activation, Critic, actor_of, perceptron
+from decisions.rl.networks import Activation, ActorNetwork, Critic, actor_of, perceptron
 from decisions.rl.policies import Actor
-from decisions.rl.rollout import Collector, Rollout
-from decisions.seeds import stream
+from decisions.rl.rollout import Collector, Rollout, key_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,8 +316,7 @@ class Learner:
     def set_rates(self, config: PPO, step: int) -> None:
         """Learning rates for what comes after `step` steps."""
         left = 1.0 - 0.9 * step / config.total_steps if config.learning_rate_decay else 1.0
-        actor_rate = config.learning_rate if step >= config.critic_only_steps else 0.0
-        self.optimisers[0].param_groups[0]["lr"] = left * actor_rate
+        self.optimisers[0].param_groups[0]["lr"] = left * config.learning_rate
         for optimiser in self.optimisers[1:]:
             optimiser.param_groups[0]["lr"] = left * config.critic_learning_rate
 
@@ -359,13 +357,33 @@ def surrogate(
     return torch.minimum(moved * advantage, clipped * advantage).mean()
 
 
+def objective(actor: ActorNetwork, part: Batch, config: PPO) -> Tensor:
+    """What the actor climbs: the surrogate, and the mean entropy of a head by its coefficient."""
+    log_probability, entropy = actor.evaluate(part.observation, part.mask, part.action)
+    climbed = surrogate(
+        log_probability,
+        part.log_probability,
+        part.advantage,
+        clip_range=config.clip_range,
+        ratio=config.ratio,
+    )
+    return climbed + config.entropy_coefficient * entropy.mean()
+
+
 def minibatches(rows: int, size: int | None, generator: torch.Generator) -> Iterator[Tensor]:
     """Rows in a random order, about `size` at a time."""
     order = torch.randperm(rows, generator=generator)
     yield from order.tensor_split(1 if size is None else max(1, round(rows / size)))
 
 
-def update(learner: Learner, batch: Batch, config: PPO, generator: torch.Generator) -> None:
+def update(
+    learner: Learner,
+    batch: Batch,
+    config: PPO,
+    generator: torch.Generator,
+    *,
+    actor_learns: bool = True,
+) -> None:
     """Several epochs over `batch`: the actor climbs the surrogate, each critic fits its target."""
     if config.normalise_advantages:
         batch = replace(batch, advantage=normalised(batch.advantage))
@@ -374,17 +392,8 @@ def update(learner: Learner, batch: Batch, config: PPO, generator: torch.Generat
     for _ in range(config.epochs):
         for rows in minibatches(len(batch.advantage), config.minibatch_size, generator):
             part = batch.take(rows)
-            log_probability, entropy = learner.actor.evaluate(
-                part.observation, part.mask, part.action
-            )
-            objective = surrogate(
-                log_probability,
-                part.log_probability,
-                part.advantage,
-                clip_range=config.clip_range,
-                ratio=config.ratio,
-            )
-            learner.step(0, -objective - config.entropy_coefficient * entropy.mean(), config)
+            if actor_learns:
+                learner.step(0, -objective(learner.actor, part, config), config)
             for j, critic in enumerate(learner.critics):
                 loss = critic.loss(part.seen[j], part.targets[j])
                 learner.step(1 + j, config.value_coefficient * loss, config)
@@ -416,7 +425,13 @@ class Run(Generic[S, P]):
         rollout = collector.collect(actor, config.rollout_length, self.acting)
         self.window.append(self.learner.batch(rollout, config))
         self.learner.set_rates(config, self.step)
-        update(self.learner, joined(self.window), config, self.shuffling)
+        update(
+            self.learner,
+            joined(self.window),
+            config,
+            self.shuffling,
+            actor_learns=self.step >= config.critic_only_steps,
+        )
         self.step += rollout.terminated.numel()
 
     def point(self, evaluation_return: float | None) -> CurvePoint:
@@ -536,8 +551,7 @@ def threads(count: int) -> Generator[None]:
 
 def generator_of(seed: int, *purpose: str) -> torch.Generator:
     """PyTorch's generator for one purpose of a run."""
-    word = int(stream(seed, *purpose).integers(2**62))
-    return torch.Generator().manual_seed(word)
+    return torch.Generator().manual_seed(key_of(seed, *purpose))
 
 
 def joined(batches: Sequence[Batch]) -> Batch:

@@ -73,8 +73,7 @@ class Collector(Generic[S, P]):
         self.environment = environment
         self.post = post
         self.expected_rewards = expected_rewards
-        key = int(stream(seed, "training episodes").integers(2**62))
-        self.episodes = RowKeys(key, np.arange(columns))
+        self.episodes = RowKeys(key_of(seed, "training episodes"), np.arange(columns))
         self.state = environment.reset(self.episodes)
         self.period = np.zeros(columns, dtype=np.int64)
         self.gathered = np.zeros(columns)  # return so far of the episode in each column
@@ -221,3 +220,8 @@ def join(states: list[S]) -> S:
     """The rows of several states, one after the other."""
     columns = zip(*states, strict=True)
     return type(states[0])(*(np.concatenate(arrays) for arrays in columns))
+
+
+def key_of(seed: int, *purpose: str) -> int:
+    """A seed below 2^62 for one purpose of a run."""
+    return int(stream(seed, *purpose).integers(2**62))
