@@ -15,7 +15,7 @@ from decisions.domains.lotsizing.instance import Instance, packaged
 from decisions.domains.lotsizing.plan import action_box
 from decisions.domains.lotsizing.policies import PlantPolicy, dump, eligible, load, observe
 from decisions.domains.lotsizing.rotation import rotation_of
-from decisions.domains.lotsizing.training import account
+from decisions.domains.lotsizing.training import METHODS, Learned, account
 from decisions.domains.lotsizing.world import UNITS, RollingPlants
 
 
@@ -38,7 +38,11 @@ def plants_of(instance: Instance, *, plants: int = 2) -> Domain:
         baseline=PlantPolicy(instance=instance, rule=rotation_of(instance)),
         observe=observe,
         eligible=eligible,
-        candidates={},
+        candidates={
+            f"{method}-{number}": Learned(instance=instance, method=method)
+            for method in METHODS
+            for number in (1, 2)
+        },
         evaluate=evaluate,
         gate=GATE,
         dump=dump,

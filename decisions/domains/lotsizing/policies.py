@@ -13,6 +13,7 @@ import polars as pl
 
 from decisions.domains.lotsizing.forecast import forecast
 from decisions.domains.lotsizing.instance import Instance, instance_of, to_json
+from decisions.domains.lotsizing.network import NetworkRule, network_rule
 from decisions.domains.lotsizing.plan import net_quantities, nominal_plan
 from decisions.domains.lotsizing.plant import Plant, PlantState, check_action
 from decisions.domains.lotsizing.rotation import GroupedRotation
@@ -159,7 +160,8 @@ def load(files: dict[str, bytes]) -> Policy:
     return PlantPolicy(instance=instance, rule=rule, training=header["training"])
 
 
-_HEADER, _PLANT, _ROTATION = "policy.json", "plant.json", "rotation.json"
+_HEADER, _PLANT = "policy.json", "plant.json"
+_ROTATION, _NETWORK = "rotation.json", "network.safetensors"
 
 
 def _digest(header: Mapping[str, Any]) -> str:
@@ -200,4 +202,15 @@ def _load_rotation(files: Mapping[str, bytes], instance: Instance) -> Rule:
     return rule
 
 
-KINDS = (Kind(name="rotation", rule=GroupedRotation, dump=_dump_rotation, load=_load_rotation),)
+def _dump_network(rule: NetworkRule) -> dict[str, bytes]:
+    return {_NETWORK: rule.content}
+
+
+def _load_network(files: Mapping[str, bytes], instance: Instance) -> Rule:
+    return network_rule(files[_NETWORK], instance)
+
+
+KINDS = (
+    Kind(name="rotation", rule=GroupedRotation, dump=_dump_rotation, load=_load_rotation),
+    Kind(name="network", rule=NetworkRule, dump=_dump_network, load=_load_network),
+)
