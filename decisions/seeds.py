@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,26 @@ def philox(counter: npt.NDArray[np.uint64], key: tuple[int, int]) -> npt.NDArray
         c2, c3 = (p0 >> _32) ^ c3 ^ np.uint64(k1), p0 & _LOW
         k0, k1 = (k0 + _WEYL[0]) & 0xFFFFFFFF, (k1 + _WEYL[1]) & 0xFFFFFFFF
     return np.stack([c0, c1, c2, c3], axis=1)
+
+
+def random_words(
+    key: tuple[int, int],
+    rows: npt.NDArray[np.int64],
+    period: npt.NDArray[np.integer[Any]],
+    *,
+    columns: int,
+) -> npt.NDArray[np.uint64]:
+    """32 random bits for each of (n, columns), of a row's identifier and a period (n,).
+
+    Word j is part j % 4 of `philox` of the counter (row low, row high, period, block j // 4).
+    """
+    blocks = (columns + 3) // 4
+    counter = np.empty((len(rows), blocks, 4), dtype=np.uint64)
+    counter[:, :, 0] = (rows & 0xFFFFFFFF)[:, None]
+    counter[:, :, 1] = (rows >> 32)[:, None]
+    counter[:, :, 2] = period[:, None]
+    counter[:, :, 3] = np.arange(blocks)
+    return philox(counter.reshape(-1, 4), key).reshape(len(rows), 4 * blocks)[:, :columns]
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,7 @@ import numpy.typing as npt
 from decisions.domains.lotsizing.tables import Key, Layout, Setups, Tables, Units, Words
 from decisions.policy import BoolArray, FloatArray, IntArray
 from decisions.rl.environment import Features
-from decisions.seeds import philox
-
-
-def random_words(
-    key: Key, episode: IntArray, period: npt.NDArray[np.integer[Any]], columns: int
-) -> npt.NDArray[np.uint64]:
-    """32-bit words (n, columns): part j % 4 of block j // 4 of the episode's period."""
-    blocks = (columns + 3) // 4
-    counter = np.empty((len(episode), blocks, 4), dtype=np.uint64)
-    counter[:, :, 0] = (episode & 0xFFFFFFFF)[:, None]
-    counter[:, :, 1] = (episode >> 32)[:, None]
-    counter[:, :, 2] = period[:, None]
-    counter[:, :, 3] = np.arange(blocks)
-    return philox(counter.reshape(-1, 4), key).reshape(len(episode), 4 * blocks)[:, :columns]
+from decisions.seeds import random_words
 
 
 def first_refused(possible: BoolArray, action: npt.NDArray[np.integer[Any]]) -> int:
@@ -36,7 +23,9 @@ def demand_words(
     key: Key, episode: IntArray, period: Units, first: int, last: int, words: Words
 ) -> None:
     """A word an item."""
-    words[first:last] = random_words(key, episode[first:last], period[first:last], words.shape[1])
+    words[first:last] = random_words(
+        key, episode[first:last], period[first:last], columns=words.shape[1]
+    )
 
 
 def demand_of(tables: Tables, words: Words, first: int, last: int, demand: Units) -> None:
@@ -85,7 +74,7 @@ def reset(
     """First states of episodes."""
     items, machines = inventory.shape[1], set_up.shape[1]
     period[first:last] = 0
-    words = random_words(key, episode[first:last], period[first:last], items + machines)
+    words = random_words(key, episode[first:last], period[first:last], columns=items + machines)
     sizes = np.concatenate([tables.capacity, tables.makeable_count]).astype(np.uint64)
     choice = ((words * sizes) >> np.uint64(32)).astype(np.int64)
     inventory[first:last] = choice[:, :items]
