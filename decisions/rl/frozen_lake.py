@@ -109,7 +109,7 @@ class FrozenLake:
 
     @cached_property
     def _outcome(self) -> FloatArray:
-        """Where chances of staying, then of slipping by each move but the last, end, (cells, 4)."""
+        """Where the chances of staying, then of slips but the last, end in [0, 1), (cells, 4)."""
         chances = np.insert(SLIPPING * self.slip[:, :-1], 0, 1 - SLIPPING, axis=1)
         return np.cumsum(chances, axis=1)
 
