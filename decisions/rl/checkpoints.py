@@ -20,7 +20,7 @@ Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 def packed(tensors: Mapping[str, Tensor], facts: Mapping[str, Json]) -> bytes:
     """A safetensors file whose metadata holds `facts` and the digest of everything."""
     told = json.dumps(facts, sort_keys=True)
-    whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    whole = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
     return save(whole, {"facts": json.dumps([_digest(whole, told), told])})
 
 

@@ -98,3 +98,29 @@ def crash(
         fresh=fresh,
         publish=publish,
     )
+
+
+@app.command()
+def lotsizing_paper(
+    instance: Annotated[str, typer.Option(help="20x10, 25x10 or 25x15.")] = "20x10",
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each method.")] = 1,
+    steps: Annotated[int, typer.Option(min=4_000, help="Steps of a run.")] = 1_000_000,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; else a core each.")
+    ] = None,
+    as_json: AsJson = False,
+    fresh: Fresh = False,
+    publish: Publish = False,
+) -> None:
+    """PDPPO and PPO of lot-sizing as published, their defects included: hours."""
+    from decisions.cli.study.lotsizing_paper import run
+
+    conduct(
+        "studies",
+        "lotsizing-paper",
+        partial(run, instance=instance, seeds=seeds, steps=steps, workers=workers),
+        as_json=as_json,
+        fresh=fresh,
+        publish=publish,
+        asked=f"lotsizing-paper --instance {instance} --seeds {seeds} --steps {steps}",
+    )
