@@ -65,6 +65,10 @@ class Domain:
     A *history* frame holds `frames.DECISIONS`, the domain's unit columns, and `reward` and
     `reward_at`, null where no outcome was known at the cut-off: logged decisions left-joined to
     outcomes. A logged domain trains and evaluates on it; a simulated one calibrates with it.
+
+    The *account* of a policy is what its training has to tell, as JSON; it is stored with the
+    training. Where it has a "curve", a list of [steps, mean reward, lower, upper], that is the
+    learning curve.
     """
 
     name: str
@@ -91,4 +95,4 @@ class Domain:
     cutoffs: tuple[datetime, ...] = ()  # of logs of the past: when to train; empty: each cadence
     cadence: timedelta = timedelta(days=1)  # from one scheduled generation to the next
     successive: bool = False  # a unit shows what the decision taken at its day's start led to
-    account: Callable[[Policy], Mapping[str, object]] | None = None  # of its training, JSON
+    account: Callable[[Policy], Mapping[str, object]] | None = None  # of training, see below

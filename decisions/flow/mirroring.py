@@ -1,5 +1,6 @@
 """MLflow's copy of what the store holds."""
 
+import json
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -82,9 +83,16 @@ def _records(db: Database, domain: Domain) -> "list[Record]":
                     series[name]: verdict
                     for name, verdict in said.select("series", "verdict").iter_rows()
                 },
+                curve=_curve(db, domain, each.number),
             )
         )
     return found
+
+
+def _curve(db: Database, domain: Domain, number: int) -> list[tuple[int, float, float, float]]:
+    """The learning curve that the domain's account of a training holds, if any."""
+    [details] = db.read("training/of_generation", domain=domain.name, number=number)["details"]
+    return [tuple(point) for point in json.loads(details).get("curve", [])]
 
 
 def _by_name(rows: pl.DataFrame) -> dict[str, float]:

@@ -52,6 +52,7 @@ class Record:
     cycle: Mapping[str, float] = field(default_factory=dict[str, float])  # of its own series
     deployed: Mapping[str, float] = field(default_factory=dict[str, float])  # of its cut-off
     oscillation: Mapping[str, str] = field(default_factory=dict[str, str])  # verdict by series
+    curve: Sequence[tuple[int, float, float, float]] = ()  # of training: steps, mean, its interval
 
 
 def _type(dtype: pl.DataType) -> str:
@@ -130,6 +131,16 @@ def _metrics(record: Record) -> dict[str, float]:
             }
         found |= {f"check_{name}": value for name, value in record.evaluation.checks.items()}
     return {name: float(value) for name, value in found.items() if math.isfinite(value)}
+
+
+def _learning_curve(record: Record) -> list[Metric]:
+    """The mean reward at each step of training that was evaluated, with its interval."""
+    at = _milliseconds(record)
+    return [
+        Metric(f"learning_curve{end}", value, at, step)
+        for step, mean, lower, upper in record.curve
+        for end, value in (("", mean), ("_lower", lower), ("_upper", upper))
+    ]
 
 
 def _verdict_text(verdict: Verdict) -> str:
@@ -279,7 +290,11 @@ class Tracker:
         client.log_batch(
             run.info.run_id,
             metrics=[
-                Metric(key, value, at, record.number) for key, value in _metrics(record).items()
+                *(
+                    Metric(key, value, at, record.number)
+                    for key, value in _metrics(record).items()
+                ),
+                *_learning_curve(record),
             ],
             params=[Param(key, str(value)[:6000]) for key, value in parameters.items()],
             tags=[RunTag(key, value) for key, value in described.items()],

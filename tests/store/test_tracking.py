@@ -66,6 +66,7 @@ def record(number: int, *, outcome: str = "promote") -> Record:
             reasons=(Reason(rule="margin", measured=0.0, low=0.0, high=float("inf"), kept=True),),
         ),
         diagnostics={"churn_greedy": 0.25},
+        curve=((0, -20.0, -21.0, -19.0), (25_600, -17.5, -18.0, -17.0)),
     )
 
 
@@ -105,6 +106,8 @@ def test_a_generation_has_one_complete_run_however_often_it_is_published(
     assert run.data.metrics["difference_lower"] == 0.0
     assert run.data.metrics["candidate"] == 0.9
     assert run.data.metrics["diagnostic_churn_greedy"] == 0.25
+    curve = client.get_metric_history(first[1], "learning_curve_lower")
+    assert [(each.step, each.value) for each in curve] == [(0, -21.0), (25_600, -18.0)]
     assert run.data.tags["artefact_sha256"] == artifacts.digest(record(1).content())
     names = {item.path for item in client.list_artifacts(first[1])}
     assert names >= {"value_by_generation.png", "verdict.json", "model"}
