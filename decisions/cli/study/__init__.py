@@ -124,3 +124,27 @@ def lotsizing_paper(
         publish=publish,
         asked=f"lotsizing-paper --instance {instance} --seeds {seeds} --steps {steps}",
     )
+
+
+@app.command()
+def lotsizing_ablation(
+    seeds: Annotated[int, typer.Option(min=2, help="Runs of each method at both ends.")] = 10,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; else a core each.")
+    ] = None,
+    as_json: AsJson = False,
+    fresh: Fresh = False,
+    publish: Publish = False,
+) -> None:
+    """How much of PDPPO's published advantage over PPO survives when both are corrected?"""
+    from decisions.cli.study.lotsizing_ablation import run
+
+    conduct(
+        "studies",
+        "lotsizing-ablation",
+        partial(run, seeds=seeds, workers=workers),
+        as_json=as_json,
+        fresh=fresh,
+        publish=publish,
+        asked=f"lotsizing-ablation --seeds {seeds}",
+    )

@@ -1,0 +1,193 @@
+"""The studies of lot-sizing: what they hold runs to, and small runs from end to end."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.progress import Progress
+
+from decisions.cli.report import Workbench
+from decisions.cli.study.lotsizing_ablation import (
+    METHODS,
+    SETTINGS,
+    SWITCHES,
+    design,
+    main_effects,
+    training_of,
+)
+from decisions.cli.study.lotsizing_ablation import report as report_ablation
+from decisions.cli.study.lotsizing_paper import STEPS
+from decisions.cli.study.lotsizing_paper import report as report_paper
+from decisions.cli.study.lotsizing_runs import Training, episode_returns, finished, stored
+from decisions.domains.lotsizing.instance import packaged
+from decisions.domains.lotsizing.rotation import rotation_of
+from decisions.domains.lotsizing.simulation import evaluation_episodes, simulate
+from decisions.rl.pdppo import PDPPO
+from decisions.rl.ppo import PPO
+from decisions.seeds import stream
+
+TINY = packaged("tiny_2x1")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Workbench]:
+    with Progress(disable=True) as progress:
+        yield Workbench("tiny", tmp_path / "parts", progress)
+
+
+def test_the_design_is_orthogonal_and_free_of_interactions() -> None:
+    signs = np.where(design(), 1, -1)
+
+    assert signs.shape == (24, len(SWITCHES))
+    assert (signs.sum(axis=0) == 0).all()
+    np.testing.assert_array_equal(signs.T @ signs, 24 * np.eye(len(SWITCHES)))
+    pairs = signs[:, :, None] * signs[:, None, :]
+    assert (
+        np.einsum("ri,rjk->ijk", signs, pairs)
+        == np.where(np.eye(len(SWITCHES))[None] > 0, signs.sum(axis=0)[:, None, None], 0)
+    ).all()
+
+
+def test_main_effects_are_found_beside_an_interaction() -> None:
+    signs = np.where(design(), 1.0, -1.0)
+    scores = 5 + 0.5 * signs[:, 0] - 0.25 * signs[:, 3] + 0.1 * signs[:, 1] * signs[:, 2]
+
+    effects, half = main_effects(signs, scores)
+
+    np.testing.assert_allclose(effects[:5], [1, 0, 0, -0.5, 0], atol=1e-12)
+    assert 0 < half < 0.5
+
+
+def test_intervals_of_effects_cover() -> None:
+    signs = np.where(design(), 1.0, -1.0)
+    rng = stream(3, "ablation", "cover")
+
+    missed = 0
+    for _ in range(400):
+        effects, half = main_effects(signs, rng.normal(size=24))
+        missed += int((np.abs(effects) > half).sum())
+
+    assert missed / (400 * len(SWITCHES)) == pytest.approx(0.05, abs=0.02)
+
+
+def test_all_switches_off_is_the_published_agent_on_another_schedule() -> None:
+    """Whatever a switch, the schedule and the networks' shape do not say must be the default."""
+    free = {"epochs", "minibatch_size", "environments", "rollout_length", "total_steps"}
+    free |= {"learning_rate", "learning_rate_decay", "entropy_coefficient", "value_coefficient"}
+    free |= {"max_grad_norm", "actor_activation", "initial", "spread_starts", "retained_chunks"}
+    free |= {name for name in vars(PPO()) if name.endswith("_interval")}
+    for kind, method in ((PPO, "PPO"), (PDPPO, "PDPPO")):
+        off = training_of(TINY, method, SETTINGS["published"], seed=1, steps=100)
+        published = kind.paper()
+        for name, value in vars(off.config).items():
+            if name not in free:
+                assert value == getattr(published, name), name
+        assert (off.observation, off.scaled, off.masked) == ("inventory", False, False)
+
+
+def test_paired_runs_differ_by_the_method_alone() -> None:
+    for on in SETTINGS.values():
+        runs = [training_of(TINY, method, on, seed=4, steps=100) for method in METHODS]
+        shared = [{name: vars(run.config)[name] for name in vars(PPO())} for run in runs]
+        assert shared[0] == shared[1] == shared[2]
+        assert {type(run.config) for run in runs} == {PPO, PDPPO}
+        assert len({replace(run, config=PPO()) for run in runs}) == 1
+
+
+def test_a_rule_earns_minus_what_it_costs() -> None:
+    training = Training(instance=TINY, config=PPO(), seed=1)
+    episodes = evaluation_episodes(50)
+    rule = rotation_of(TINY)
+
+    found = episode_returns(training.environment, rule.act, episodes)
+
+    np.testing.assert_allclose(
+        found, -simulate(training.environment.plant, rule.act, episodes).total
+    )
+
+
+def small(kind: type[PPO], **changes: Any) -> PPO:
+    return replace(kind.paper(), total_steps=320, rollout_length=20, epochs=2, **changes)
+
+
+def test_a_stored_run_is_not_made_again_and_tells_all(bench: Workbench) -> None:
+    training = Training(
+        instance=TINY, config=small(PDPPO, curve_interval=80), seed=2, observation="inventory"
+    )
+    made: list[int] = []
+
+    def job() -> Any:
+        made.append(1)
+        return finished(training, bench.folder / "checkpoint.safetensors")
+
+    first = stored(bench, {"one": job}, "runs", workers=1)
+    again = stored(bench, {"one": job}, "runs", workers=1)
+
+    assert made == [1]
+    assert first == again
+    assert [row[:2] for row in again["one"]["curve"]] == [[80, 4], [160, 4], [240, 4], [320, 4]]
+    assert again["one"]["greedy"] < 0
+    assert again["one"]["sampled"] < 0
+
+
+def course(*means: float) -> dict[str, Any]:
+    curve = [[4000 * (i + 1), 40, mean] for i, mean in enumerate(means)]
+    return {"curve": curve, "greedy": -9000.0, "sampled": -8000.0, "processor_seconds": 1.0}
+
+
+def test_the_published_statistic_is_held_to_its_band_in_runs_of_full_length(
+    bench: Workbench,
+) -> None:
+    runs = {
+        "PDPPO": [course(-9000, -4500, -4800), course(-9000, -5200, -5100)],
+        "PPO": [course(-9000, -6500, -7000)],
+    }
+
+    report_paper(bench, "20x10", runs, steps=STEPS)
+    whole = {check.name.split(":")[0]: check for check in bench.checks if "highest" in check.name}
+    bench.checks.clear()
+    report_paper(bench, "20x10", runs, steps=100_000)
+
+    assert whole["20x10, PDPPO"].ok is True
+    assert whole["20x10, PDPPO"].value == -4850
+    assert whole["20x10, PPO"].ok is False
+    assert all(check.ok is None for check in bench.checks)
+
+
+def test_the_ablation_says_what_survives(bench: Workbench) -> None:
+    rng = stream(9, "ablation test")
+
+    def runs(count: int, level: float) -> list[dict[str, Any]]:
+        noise = rng.normal(scale=20, size=count)
+        return [
+            course(-9000, -8000) | {"sampled": level + x, "greedy": level + 2 * x} for x in noise
+        ]
+
+    level = {"published": {"PPO": -7000, "PDPPO": -5000, "split": -4900}}
+    level["corrected"] = {"PPO": -1900, "PDPPO": -1900, "split": -1900}
+    ends = {(setting, m): runs(10, level[setting][m]) for setting in SETTINGS for m in METHODS}
+    between = {
+        method: [
+            one | {"sampled": one["sampled"] + 1000.0 * bool(on[2])}
+            for one, on in zip(runs(24, -4000), design(), strict=True)
+        ]
+        for method in ("PPO", "PDPPO")
+    }
+
+    report_ablation(bench, ends, between, {"idle": -7500.0, "H2": -1700.0}, steps=8000)
+
+    said = {check.name: check for check in bench.checks}
+    published = said["published: PDPPO less PPO, drawn, normalised score"]
+    corrected = said["corrected: PDPPO less PPO, drawn, normalised score"]
+    assert published.value == pytest.approx(2000 / 5800, abs=0.01)
+    assert published.threshold.startswith("PDPPO is better")
+    assert corrected.threshold.startswith("no difference shown")
+    lost = said["PDPPO's advantage when published less that when corrected"]
+    assert lost.interval is not None
+    assert lost.interval[0] > 0
+    table = next(section for section in bench.sections if "What each switch does" in section)
+    row = next(line for line in table.splitlines() if line.startswith("| set-ups seen"))
+    assert "+0.17" in row
