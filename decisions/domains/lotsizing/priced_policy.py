@@ -20,10 +20,10 @@ import numpy.typing as npt
 
 from decisions.domains.lotsizing.instance import Instance
 from decisions.domains.lotsizing.lower_bound import item_alone, packaged_multipliers
-from decisions.domains.lotsizing.matching import best_matching
 from decisions.domains.lotsizing.plant import PlantState
 from decisions.domains.lotsizing.stepping import compiled
 from decisions.domains.lotsizing.tables import Setups, Units
+from decisions.domains.lotsizing.turning import best_matching
 from decisions.errors import DataError
 from decisions.policy import FloatArray, IntArray
 
