@@ -40,6 +40,7 @@ COMMANDS = (  # panel, name, module, attribute, help
     ("Govern", "promote", "govern", "promote", "Make a generation champion by hand; roll back."),
     ("Evidence", "audit", "audit", "app", "Verify, anchor and export the chain of seals."),
     ("Evidence", "replay", "replay", "replay", "Take stored decisions again, bit for bit."),
+    ("Run", "lotsizing", "lotsizing", "app", "Plans for plants of your own."),
     ("Measure", "study", "study", "app", "Long measurements with a verdict at the end."),
     ("Measure", "bench", "bench", "app", "Ours against the peer, in one run."),
 )

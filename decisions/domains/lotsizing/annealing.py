@@ -6,18 +6,36 @@ and a move simulates only the groups that it changes. What was simulated once is
 Source: Kirkpatrick, Gelatt and Vecchi (1983), "Optimization by simulated annealing".
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
+from decisions.domains.lotsizing.improved_rotation import ALWAYS, Turns
 from decisions.domains.lotsizing.instance import Instance
 from decisions.domains.lotsizing.plant import Plant
-from decisions.domains.lotsizing.rotation import GroupedRotation, next_item
+from decisions.domains.lotsizing.rotation import GroupedRotation
 from decisions.domains.lotsizing.simulation import realised_demand
+from decisions.domains.lotsizing.start_stop import start_stop
 from decisions.domains.lotsizing.static_assignment import static_assignment
-from decisions.domains.lotsizing.stepping import Setups, Units, compiled
-from decisions.policy import FloatArray, IntArray
+from decisions.domains.lotsizing.stepping import compiled
+from decisions.domains.lotsizing.tables import Setups, Units
+from decisions.domains.lotsizing.turning import best_matching, turn
+from decisions.policy import BoolArray, FloatArray, IntArray
 from decisions.seeds import RowKeys, stream
+
+X = TypeVar("X")
+Groups = tuple[tuple[int, ...], ...]
+
+WORTH = 1.0  # cost units that an item must save to be put into a group
+STARTS = 64  # on which machines are matched with items
+LARGEST_GROUP = 3
+TRIALS = {  # of the thresholds of a group of several items, in units
+    "low": (2, 4, 6, 8, 10, 13, 17),
+    "gap": (0, 10, 20, 30, 40, 50, 65),
+    "start": (8, 12, 16, 20, 30, 40, 60, ALWAYS),
+}
 
 
 def tuned_rotation(
@@ -26,27 +44,80 @@ def tuned_rotation(
     seed: int = 0,
     scenarios: int = 256,
     moves: int = 20_000,
-    temperature: tuple[float, float] = (50.0, 0.2),
+    chains: int = 1,
 ) -> GroupedRotation:
-    """The best rotation met in an annealing that starts from the static assignment.
+    """The best rotation met in annealings that start from the static assignment.
 
     Args:
         instance: any plant.
         seed: of the moves, and of the episodes that rotations are compared on.
         scenarios: episodes; none of them is an evaluation episode.
-        moves: proposed changes: an item to another machine's group or to none, two machines'
-            groups exchanged, the threshold or the gap.
-        temperature: cost units, at the first move and, falling geometrically, at the last.
+        moves: proposed changes of a chain: an item to another machine's group, to none or in the
+            place of another item, the threshold or the gap.
+        chains: annealings, each beginning with a third of the heat of the one before.
     """
-    rng = stream(seed, "lotsizing", "annealing")
-    costs = GroupCosts(instance, RowKeys(seed, np.arange(scenarios, dtype=np.int64)))
-    now = _first(instance)
-    cost = costs.of(now)
+    costs = GroupCosts(instance, _episodes(seed, scenarios))
+    found = [
+        _annealed(
+            _first(instance),
+            costs.of,
+            lambda rotation, rng: _neighbour(rotation, instance, rng),
+            rng=stream(seed, "lotsizing", "annealing", str(chain)),
+            cooling=np.geomspace(40.0 * 0.35**chain, 0.2, moves),
+        )
+        for chain in range(chains)
+    ]
+    return min(found, key=costs.of)
+
+
+def tuned_turns(
+    instance: Instance, *, seed: int = 0, scenarios: int = 256, moves: int = 2_000
+) -> Turns:
+    """Groups and thresholds for the improved rotation.
+
+    Machines of one item need no simulation: their exact savings are added up by the best
+    matching, so that the annealing is over the groups of several items alone, each with the
+    thresholds that serve it best.
+
+    Args:
+        instance: any plant.
+        seed: of the moves, and of the episodes that groups are compared on.
+        scenarios: episodes; none of them is an evaluation episode.
+        moves: proposed changes of the larger groups.
+    """
+    costs = TurnCosts(instance, _episodes(seed, scenarios))
+    groups = _annealed(
+        _empty(instance),
+        costs.of,
+        lambda groups, rng: _regrouped(groups, instance, rng),
+        rng=stream(seed, "lotsizing", "annealing of turns"),
+        cooling=np.geomspace(50.0, 0.5, moves),
+    )
+    return costs.turns(groups)
+
+
+def _empty(instance: Instance) -> Groups:
+    return ((),) * instance.machines
+
+
+def _episodes(seed: int, scenarios: int) -> RowKeys:
+    return RowKeys(seed, np.arange(scenarios, dtype=np.int64))
+
+
+def _annealed(
+    first: X,
+    cost_of: Callable[[X], float],
+    neighbour: Callable[[X, np.random.Generator], X],
+    *,
+    rng: np.random.Generator,
+    cooling: FloatArray,
+) -> X:
+    """The best solution met; `cooling` holds the temperature of each move, in cost units."""
+    now, cost = first, cost_of(first)
     best, least = now, cost
-    cooling = np.geomspace(*temperature, moves)
     for warmth in cooling:
-        proposed = _neighbour(now, instance, rng)
-        change = costs.of(proposed) - cost
+        proposed = neighbour(now, rng)
+        change = cost_of(proposed) - cost
         if change <= 0 or rng.random() < np.exp(-change / warmth):
             now, cost = proposed, cost + change
             if cost < least:
@@ -55,12 +126,21 @@ def tuned_rotation(
 
 
 class GroupCosts:
-    """Mean simulated costs of rotations on the same episodes, group by group."""
+    """Mean simulated costs on the same episodes, group by group.
 
-    def __init__(self, instance: Instance, episodes: RowKeys) -> None:
+    `wanted` (T, M, I, 2, stocks) says where an item is part of its machine's turns; None: always.
+    """
+
+    def __init__(
+        self, instance: Instance, episodes: RowKeys, wanted: BoolArray | None = None
+    ) -> None:
         """Draws the starts and all demand of `episodes`."""
         plant = Plant(instance)
         start = plant.reset(episodes)
+        if wanted is None:
+            stocks = int(instance.capacity.max()) + 1
+            shape = (instance.horizon, instance.machines, instance.items, 2, stocks)
+            wanted = np.ones(shape, dtype=np.bool_)
         nobody = ((0, 1), (0, 0))  # one more machine: it makes nothing, at no cost
         self._arrays = (
             np.pad(instance.production, nobody),
@@ -72,33 +152,102 @@ class GroupCosts:
             start.inventory,
             np.pad(start.set_up, ((0, 0), (0, 1))),
             realised_demand(plant, episodes, instance.horizon).transpose(2, 0, 1).copy(),
+            np.pad(wanted, ((0, 0), (0, 1), (0, 0), (0, 0), (0, 0)), constant_values=True),
         )
         self._items = range(1, instance.items + 1)
         self._nobody = instance.machines
-        self._known: dict[tuple[int, tuple[int, ...], int, int], float] = {}
+        self._known: dict[tuple[int, tuple[int, ...], int, int, int], float] = {}
 
     def of(self, rotation: GroupedRotation) -> float:
         """Mean cost of an episode."""
         made = {item for group in rotation.groups for item in group}
-        total = sum(self._group(self._nobody, (i,), 0, 0) for i in self._items if i not in made)
+        total = sum(self.idle(item) for item in self._items if item not in made)
         for machine, group in enumerate(rotation.groups):
             if len(group) == 1:
-                total += self._group(machine, group, 0, 0)
+                total += self.group(machine, group, low=0, gap=0)
             elif group:
-                total += self._group(machine, group, rotation.low, rotation.gap)
+                total += self.group(machine, group, low=rotation.low, gap=rotation.gap)
         return total
 
-    def _group(self, machine: int, group: tuple[int, ...], low: int, gap: int) -> float:
-        """Mean cost of one machine's items."""
-        key = (machine, group, low, gap)
+    def idle(self, item: int) -> float:
+        """Mean cost of an item that is never made."""
+        return self.group(self._nobody, (item,), low=0, gap=0)
+
+    def group(
+        self, machine: int, group: tuple[int, ...], *, low: int, gap: int, start: int = ALWAYS
+    ) -> float:
+        """Mean cost of the items that a machine turns between."""
+        key = (machine, group, low, gap, start)
         if key not in self._known:
             members = np.array(group, dtype=np.int16)
-            self._known[key] = rotation_cost(*self._arrays, machine, members, low, gap)
+            self._known[key] = turning_cost(*self._arrays, machine, members, low, gap, start)
         return self._known[key]
 
 
+class TurnCosts:
+    """Costs of groups of several items, where the other machines are matched with single items."""
+
+    def __init__(self, instance: Instance, episodes: RowKeys) -> None:
+        """Prepares `episodes` for the groups, and the exact savings of single items."""
+        wanted = start_stop(instance, stops=True, waits=False).runs
+        self._costs = GroupCosts(instance, episodes, wanted)
+        exact = start_stop(instance, stops=True, waits=True)
+        self._usual = exact.mean_saving
+        start = Plant(instance).reset(episodes.take(np.arange(min(STARTS, len(episodes.rows)))))
+        machine, item = np.indices(exact.mean_saving.shape)
+        set_up = (start.set_up[:, :, None] == np.arange(1, instance.items + 1)).astype(np.int64)
+        first = exact.saving[0][machine, item, set_up, start.inventory[:, None, :]]
+        self._first = np.where(instance.production > 0, first, -np.inf)
+        self._best: dict[tuple[int, tuple[int, ...]], tuple[float, tuple[int, int, int]]] = {}
+
+    def of(self, groups: Groups) -> float:
+        """Mean cost of an episode, less that of making nothing; groups of one item count not."""
+        larger = [(m, group) for m, group in enumerate(groups) if len(group) > 1]
+        free, items = _left(self._usual.shape, groups)
+        matched = float(matched_saving(self._first[:, free][:, :, items]))
+        worth = (self._larger(m, group)[0] - WORTH * len(group) for m, group in larger)
+        return -matched - sum(worth)
+
+    def turns(self, groups: Groups) -> Turns:
+        """Larger groups with their thresholds, and single items that suit most starts."""
+        free, items = _left(self._usual.shape, groups)
+        column = np.empty(len(free), dtype=np.int64)
+        best_matching(self._usual[np.ix_(free, items)], column)
+        whole = list(groups)
+        for machine, j in zip(free, column, strict=True):
+            whole[machine] = (int(items[j]) + 1,) if j >= 0 else ()
+        limits = [self._larger(m, g)[1] if len(g) > 1 else (0, 0, 0) for m, g in enumerate(groups)]
+        low, gap, start = zip(*limits, strict=True)
+        return Turns(tuple(whole), low, gap, start)
+
+    def _larger(self, machine: int, group: tuple[int, ...]) -> tuple[float, tuple[int, int, int]]:
+        """The saving of a group at the best thresholds found, one changed at a time."""
+        key = (machine, group)
+        if key not in self._best:
+            limits = {"low": 7, "gap": 30, "start": ALWAYS}
+            for name in ("start", "low", "gap", "low", "start"):
+                trials = [{**limits, name: value} for value in TRIALS[name]]
+                limits = min(trials, key=lambda t: self._costs.group(machine, group, **t))
+            cost = self._costs.group(machine, group, **limits)
+            saving = sum(map(self._costs.idle, group)) - cost
+            self._best[key] = saving, (limits["low"], limits["gap"], limits["start"])
+        return self._best[key]
+
+
 @compiled
-def rotation_cost(
+def matched_saving(saving: FloatArray) -> float:
+    """Mean over n starts of the total of the best matching of `saving` (n, machines, items)."""
+    total, column = 0.0, np.empty(saving.shape[1], dtype=np.int64)
+    for row in range(len(saving)):
+        best_matching(saving[row], column)
+        for machine in range(len(column)):
+            if column[machine] >= 0:
+                total += saving[row, machine, column[machine]]
+    return total / len(saving)
+
+
+@compiled
+def turning_cost(
     production: IntArray,  # (M + 1, I), and so the next two
     setup_cost: FloatArray,
     setup_loss: IntArray,
@@ -108,10 +257,12 @@ def rotation_cost(
     inventory: Units,  # (n, I), the first stocks
     set_up: Setups,  # (n, M + 1), the first set-ups
     demand: Units,  # (I, n, T)
+    wanted: BoolArray,  # (T, M + 1, I, 2, stocks)
     machine: int,
     members: Setups,
     low: int,
     gap: int,
+    start: int,
 ) -> float:
     """Mean cost of an episode of one machine and of its items alone."""
     total = 0.0
@@ -119,12 +270,12 @@ def rotation_cost(
         stock = inventory[row].copy()
         current = int(set_up[row, machine])
         for period in range(demand.shape[2]):
-            item = next_item(stock, members, current, low, gap)
-            quantity = production[machine, item - 1]
-            if item != current:
-                quantity -= setup_loss[machine, item - 1]
-                total += setup_cost[machine, item - 1]
-            stock[item - 1] += quantity
+            item = turn(stock, current, members, wanted[period, machine], low, gap, start)
+            if item:
+                stock[item - 1] += production[machine, item - 1]
+                if item != current:
+                    stock[item - 1] -= setup_loss[machine, item - 1]
+                    total += setup_cost[machine, item - 1]
             current = item
             for member in members:
                 at = member - 1
@@ -168,3 +319,35 @@ def _neighbour(
 
 def _with(rotation: GroupedRotation, groups: list[list[int]]) -> GroupedRotation:
     return replace(rotation, groups=tuple(tuple(sorted(group)) for group in groups))
+
+
+def _left(shape: tuple[int, ...], groups: Groups) -> tuple[IntArray, IntArray]:
+    """The machines, and the items, that no group of several items holds; both from 0."""
+    free, left = np.ones(shape[0], dtype=np.bool_), np.ones(shape[1], dtype=np.bool_)
+    for machine, group in enumerate(groups):
+        if len(group) > 1:
+            free[machine] = False
+            left[np.array(group) - 1] = False
+    return np.flatnonzero(free), np.flatnonzero(left)
+
+
+def _regrouped(groups: Groups, instance: Instance, rng: np.random.Generator) -> Groups:
+    """Groups of several items that differ in one place; smaller ones are empty."""
+    machine = int(rng.integers(instance.machines))
+    can = np.flatnonzero(instance.production[machine]) + 1
+    new = [list(group) for group in groups]
+    kind = rng.random()
+    if kind < 0.2:
+        new[machine] = []
+    elif kind < 0.4:
+        other = int(rng.integers(instance.machines))
+        new[machine], new[other] = new[other], new[machine]
+    else:
+        kept = rng.permutation(new[machine])[: rng.integers(LARGEST_GROUP)]
+        added = rng.choice(can, size=min(len(can), 2 if len(kept) == 0 else 1), replace=False)
+        for group in new:
+            group[:] = [item for item in group if item not in added]
+        new[machine] = [*map(int, kept[~np.isin(kept, added)]), *map(int, added)]
+    for m, group in enumerate(new):
+        group[:] = [item for item in group if instance.production[m, item - 1]]
+    return tuple(tuple(sorted(group)) if len(group) > 1 else () for group in new)

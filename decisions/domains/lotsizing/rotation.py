@@ -4,12 +4,13 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
 from decisions.domains.lotsizing.instance import Instance
 from decisions.domains.lotsizing.plant import PlantState
-from decisions.domains.lotsizing.stepping import Setups, Units, compiled
+from decisions.domains.lotsizing.tables import Setups
 from decisions.errors import DataError
 
 
@@ -28,6 +29,8 @@ class GroupedRotation:
 
     def act(self, state: PlantState) -> Setups:
         """Actions (n, M)."""
+        from decisions.domains.lotsizing.turning import next_items  # compiles
+
         action = np.empty(state.set_up.shape, dtype=np.int16)
         next_items(state.inventory, state.set_up, self._members, self.low, self.gap, action)
         return action
@@ -43,55 +46,33 @@ class GroupedRotation:
 
     @cached_property
     def _members(self) -> Setups:
-        """The groups, filled up with 0, (M, size of the largest)."""
-        members = np.zeros((len(self.groups), max(1, *map(len, self.groups))), dtype=np.int16)
-        for machine, group in enumerate(self.groups):
-            members[machine, : len(group)] = group
-        return members
+        return members_of(self.groups)
+
+
+def members_of(groups: tuple[tuple[int, ...], ...]) -> Setups:
+    """Groups by machine, filled up with 0, (M, size of the largest)."""
+    members = np.zeros((len(groups), max(1, *map(len, groups))), dtype=np.int16)
+    for machine, group in enumerate(groups):
+        members[machine, : len(group)] = group
+    return members
 
 
 def rotation_of(instance: Instance) -> GroupedRotation:
-    """The rotation tuned for a packaged instance, or one tuned now, which takes seconds.
-
-    Those of packaged instances were made by `decisions lotsizing tune`.
-    """
-    known = json.loads((files("decisions.domains.lotsizing") / "rotations.json").read_text())
-    found = known.get(instance.digest)
-    if found is None:
+    """The rotation that the package holds for an instance, or one tuned now, in about a minute."""
+    record = packaged_record(instance)
+    if record is None:
         from decisions.domains.lotsizing.annealing import tuned_rotation
 
         return tuned_rotation(instance)
-    groups = tuple(tuple(group) for group in found["groups"])
-    return GroupedRotation(groups, low=found["low"], gap=found["gap"])
+    found = record["rotation"]
+    return GroupedRotation(tuple(map(tuple, found["groups"])), found["low"], found["gap"])
 
 
-@compiled
-def next_item(inventory: Units, members: Setups, current: int, low: int, gap: int) -> int:
-    """What one machine makes next: an item of `members` (filled up with 0), or 0."""
-    lowest = members[0]
-    if lowest == 0:
-        return 0
-    here = lowest == current
-    for j in range(1, len(members)):
-        item = members[j]
-        if item == 0:
-            break
-        here |= item == current
-        if inventory[item - 1] < inventory[lowest - 1]:
-            lowest = item
-    if not here:
-        return lowest
-    short = inventory[lowest - 1]
-    return lowest if short < low and inventory[current - 1] > short + gap else current
+def packaged_record(instance: Instance) -> dict[str, Any] | None:
+    """What `decisions lotsizing tune` found for an instance, or None: it was not asked.
 
-
-@compiled
-def next_items(
-    inventory: Units, set_up: Setups, members: Setups, low: int, gap: int, action: Setups
-) -> None:
-    """What every machine makes next, for every row of `inventory`."""
-    for row in range(len(inventory)):
-        for machine in range(len(members)):
-            action[row, machine] = next_item(
-                inventory[row], members[machine], set_up[row, machine], low, gap
-            )
+    A record holds `rotation`, the fields of a `GroupedRotation`, `turns`, those of
+    `improved_rotation.Turns`, and how they were found.
+    """
+    text = (files("decisions.domains.lotsizing") / "rotations.json").read_text()
+    return json.loads(text).get(instance.digest)

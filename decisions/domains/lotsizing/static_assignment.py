@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 
 from decisions.domains.lotsizing.exact import item_lookahead
 from decisions.domains.lotsizing.instance import Instance
@@ -38,6 +37,8 @@ def static_assignment(instance: Instance) -> StaticAssignment:
 
     Source: Kuhn (1955), the Hungarian method, with a column of doing nothing for each machine.
     """
+    from scipy.optimize import linear_sum_assignment  # takes long to import
+
     never = np.array([constant_production_cost(instance, i, 0) for i in range(instance.items)])
     saving = np.full((instance.machines, instance.items), np.inf)
     for machine, item in np.argwhere(instance.production > 0):
