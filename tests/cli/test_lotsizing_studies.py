@@ -10,6 +10,8 @@ import pytest
 from rich.progress import Progress
 
 from decisions.cli.report import Workbench
+from decisions.cli.study.lotsizing import BARS, Played, instance_named
+from decisions.cli.study.lotsizing import report as report_policies
 from decisions.cli.study.lotsizing_ablation import (
     METHODS,
     SETTINGS,
@@ -22,7 +24,7 @@ from decisions.cli.study.lotsizing_ablation import report as report_ablation
 from decisions.cli.study.lotsizing_paper import STEPS
 from decisions.cli.study.lotsizing_paper import report as report_paper
 from decisions.cli.study.lotsizing_runs import Training, episode_returns, finished, stored
-from decisions.domains.lotsizing.instance import packaged
+from decisions.domains.lotsizing.instance import packaged, to_json
 from decisions.domains.lotsizing.rotation import rotation_of
 from decisions.domains.lotsizing.simulation import evaluation_episodes, simulate
 from decisions.rl.pdppo import PDPPO
@@ -191,3 +193,70 @@ def test_the_ablation_says_what_survives(bench: Workbench) -> None:
     table = next(section for section in bench.sections if "What each switch does" in section)
     row = next(line for line in table.splitlines() if line.startswith("| set-ups seen"))
     assert "+0.17" in row
+
+
+def played(name: str, level: float, choosing: float, **kind: bool) -> Played:
+    noise = stream(5, "played").normal(scale=30, size=1000)  # the same demand for all
+    own = stream(5, "played", name).normal(scale=3, size=1000)
+    return Played(
+        name=name,
+        learned=kind.get("learned", False),
+        looks_ahead=kind.get("looks_ahead", False),
+        returns=level + noise + own,
+        choosing=choosing,
+        parts=(100.0, 900.0, -level - 1000),
+        made=1.0,
+        microseconds=2.0,
+    )
+
+
+def test_the_best_is_chosen_elsewhere_and_held_to_the_bars(bench: Workbench) -> None:
+    policies = [
+        played("idle", -7538, -7500),
+        played("H2", -1738, -1730),
+        played("ahead", -1600, -1610, looks_ahead=True),
+        played("lucky, greedy", -1590, -1640, learned=True),
+    ]
+
+    report_policies(bench, "20x10", policies, {"value": 1536.8})
+
+    said = {check.name: check for check in bench.checks}
+    basic, goal = BARS["20x10"]
+    goal_check = said["20x10: mean return of the best learned or look-ahead policy, goal"]
+    assert goal_check.value == pytest.approx(policies[2].returns.mean())
+    assert f">= {goal:.0f} (ahead, 1000 episodes)" == goal_check.threshold
+    assert goal_check.ok is True
+    assert basic < goal
+    assert said["20x10: best learned or look-ahead policy less H2, paired"].ok is True
+    learned = said["20x10: best learned policy less H2, paired"]
+    assert learned.ok is None
+    assert learned.interval is not None
+    assert learned.value == pytest.approx(148, abs=1)
+    assert learned.interval[1] - learned.interval[0] < 1  # pairing takes the noise out
+    rows = [line for line in bench.sections[-1].splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[0][2:] for row in rows[1:]] == [
+        "lucky, greedy",
+        "ahead",
+        "H2",
+        "idle",
+    ]
+
+
+def test_a_policy_that_beats_the_bound_is_an_alarm(bench: Workbench) -> None:
+    policies = [
+        played("idle", -7538, -7500),
+        played("H2", -1738, -1730),
+        played("wrong", -1400, -1400, looks_ahead=True),
+        played("bad, greedy", -9000, -9000, learned=True),
+    ]
+
+    report_policies(bench, "20x10", policies, {"value": 1536.8})
+
+    assert [check.ok for check in bench.checks if "beats the bound" in check.name] == [False]
+
+
+def test_a_plant_may_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text(to_json(TINY))
+
+    assert instance_named(str(tmp_path / "mine.json")).digest == TINY.digest
+    assert instance_named("15x5").name == "15x5"

@@ -1,5 +1,6 @@
 """Studies: long measurements that show progress, resume after a kill, and end with a verdict."""
 
+import re
 from functools import partial
 from typing import Annotated
 
@@ -101,6 +102,33 @@ def crash(
 
 
 @app.command()
+def lotsizing(
+    instance: Annotated[
+        str, typer.Option(help="15x5, 20x10, 25x10, 25x15, or the path of your plant's JSON file.")
+    ] = "20x10",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; else a core each.")
+    ] = None,
+    as_json: AsJson = False,
+    fresh: Fresh = False,
+    publish: Publish = False,
+) -> None:
+    """Every policy on the same held-out episodes of a plant, with intervals, and the bound."""
+    from decisions.cli.study.lotsizing import instance_named, run
+
+    name = instance_named(instance).name
+    conduct(
+        "studies",
+        f"lotsizing-{re.sub(r'[^a-z0-9]+', '-', name.lower())}",
+        partial(run, instance=instance, workers=workers),
+        as_json=as_json,
+        fresh=fresh,
+        publish=publish,
+        asked=f"lotsizing --instance {instance}",
+    )
+
+
+@app.command()
 def lotsizing_paper(
     instance: Annotated[str, typer.Option(help="20x10, 25x10 or 25x15.")] = "20x10",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each method.")] = 1,
@@ -147,4 +175,25 @@ def lotsizing_ablation(
         fresh=fresh,
         publish=publish,
         asked=f"lotsizing-ablation --seeds {seeds}",
+    )
+
+
+@app.command()
+def lotsizing_bounds(
+    search: Annotated[bool, typer.Option("--search", help="Look for the prices anew.")] = False,
+    package: Annotated[bool, typer.Option("--package", help="Store the bounds found.")] = False,
+    as_json: AsJson = False,
+    fresh: Fresh = False,
+    publish: Publish = False,
+) -> None:
+    """What any policy of the plant must cost, and how far the best ones are from it."""
+    from decisions.cli.study.lotsizing_bounds import run
+
+    conduct(
+        "studies",
+        "lotsizing-bounds",
+        partial(run, search=search, package=package),
+        as_json=as_json,
+        fresh=fresh,
+        publish=publish,
     )

@@ -390,9 +390,9 @@ def main_effects(signs: FloatArray, scores: FloatArray) -> tuple[FloatArray, flo
     rows, k = signs.shape
     effects = 2 * signs.T @ scores / rows
     residual = scores - scores.mean() - signs @ effects / 2
-    freedom = rows - 1 - k
+    freedom = int(rows - 1 - k)
     deviation = (float((residual**2).sum()) / freedom) ** 0.5
-    return effects, float(-stdtrit(freedom, 0.025)) * deviation * 2 / rows**0.5
+    return effects, -float(stdtrit(freedom, 0.025)) * deviation * 2 / rows**0.5
 
 
 def _switches() -> str:

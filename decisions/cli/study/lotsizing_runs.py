@@ -33,7 +33,8 @@ class Training:
     """All that a training run depends on. The class of `config` is the method.
 
     Runs of one seed meet the same episodes, and begin with the same actor where its shape is one.
-    With `imitation` the actor first learns to do as H2 does.
+    With `lessons` the actor first asks H2 in so many states, and learns to do as it does; half as
+    many steps more teach the critics.
     """
 
     instance: Instance
@@ -43,7 +44,7 @@ class Training:
     time: bool = True
     scaled: bool = True
     masked: bool = True
-    imitation: bool = False
+    lessons: int = 0
 
     @property
     def environment(self) -> PlantEnvironment:
@@ -59,9 +60,16 @@ class Training:
     def run(self, checkpoint: Path | None = None) -> Trained:
         """Trains, going on from `checkpoint` where that exists."""
         environment, start = self.environment, None
-        if self.imitation and not (checkpoint and checkpoint.exists()):
+        if self.lessons and not (checkpoint and checkpoint.exists()):
             teacher = rotation_of(self.instance)
-            start = imitate(environment, teacher.act, self.config, seed=self.seed)
+            start = imitate(
+                environment,
+                teacher.act,
+                self.config,
+                seed=self.seed,
+                steps=self.lessons,
+                critic_steps=self.lessons // 2,
+            )
         return train(
             environment,
             self.config,
