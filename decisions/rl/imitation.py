@@ -33,13 +33,16 @@ def imitate(
     steps: int = 200_000,
     rounds: int = 4,
     epochs: int = 5,
+    exploration: float = 0.1,
     critic_steps: int = 100_000,
 ) -> Trained:
     """An actor that chooses as `teacher` does, for `train(..., start=...)` to improve on.
 
     The teacher is asked `steps` times over `rounds` rounds, after each of which the actor goes
     `epochs` times over all it was told so far; then the critics learn on `critic_steps` steps of
-    the actor's own. `config` gives the networks, the rates and the critics' targets.
+    the actor's own. `exploration` is the weight of the entropy of a head: without some, the actor
+    is too sure of itself to try what its teacher did not. `config` gives the networks, the rates
+    and the critics' targets.
     """
     run = Run(environment, config, seed=seed)
     shuffling = generator_of(seed, "demonstrations")
@@ -53,7 +56,7 @@ def imitate(
             told += _demonstrations(environment, teacher, acting, episodes, run.learner)
             rows = _rows(told)
             for _ in range(epochs):
-                _epoch(run.learner, rows, config, shuffling)
+                _epoch(run.learner, rows, config, exploration, shuffling)
         alone = replace(config, critic_only_steps=critic_steps, learning_rate_decay=False)
         while run.step < critic_steps:
             run.advance(alone)
@@ -110,9 +113,13 @@ def _rows(told: list[Told]) -> Told:
     )
 
 
-def _epoch(learner: Learner, told: Told, config: PPO, generator: torch.Generator) -> None:
+def _epoch(
+    learner: Learner, told: Told, config: PPO, exploration: float, generator: torch.Generator
+) -> None:
     """Once over the demonstrations, in a random order, up their likelihood."""
     for part in minibatches(len(told.action), config.minibatch_size, generator):
         mask = None if told.mask is None else told.mask[part]
-        likelihood, _ = learner.actor.evaluate(told.observation[part], mask, told.action[part])
-        learner.step(0, -likelihood.sum(1).mean(), config)
+        likelihood, entropy = learner.actor.evaluate(
+            told.observation[part], mask, told.action[part]
+        )
+        learner.step(0, -(likelihood + exploration * entropy).sum(1).mean(), config)

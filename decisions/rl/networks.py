@@ -96,9 +96,14 @@ class CategoricalActor(nn.Module):
         """Width of an action."""
         return len(self.sizes)
 
-    def log_probabilities(self, observation: Tensor, mask: Tensor | None) -> Tensor:
-        """Of every choice, (n, heads, size of the widest head); -1e9 where there is none."""
-        logits = self.body(observation)
+    def log_probabilities(
+        self, outputs: Tensor, observation: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """Of every choice, (n, heads, size of the widest head), from the `outputs` of `body`.
+
+        -1e9 where there is no such choice.
+        """
+        logits = outputs
         if self.keep_columns is not None:
             first, last = self.keep_columns
             logits = torch.addcmul(logits, observation[:, first:last], self.keep)
@@ -116,7 +121,17 @@ class CategoricalActor(nn.Module):
 
         `uniforms` (n, heads) are on [0, 1); without them each action is its law's likeliest.
         """
-        logs = self.log_probabilities(observation, mask)
+        return self.decide(self.body(observation), observation, mask, uniforms)
+
+    def decide(
+        self,
+        outputs: Tensor,
+        observation: Tensor,
+        mask: Tensor | None,
+        uniforms: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """`act`, from the `outputs` of `body`."""
+        logs = self.log_probabilities(outputs, observation, mask)
         if uniforms is None:
             action = logs.argmax(-1)
         else:
@@ -130,7 +145,7 @@ class CategoricalActor(nn.Module):
         self, observation: Tensor, mask: Tensor | None, action: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Log-probabilities of `action`, and the entropy of each head, both (n, heads)."""
-        logs = self.log_probabilities(observation, mask)
+        logs = self.log_probabilities(self.body(observation), observation, mask)
         taken = logs.gather(-1, action[..., None])[..., 0]
         return taken, -(logs.exp() * logs).sum(-1)
 
@@ -168,7 +183,17 @@ class GaussianActor(nn.Module):
         self, observation: Tensor, mask: Tensor | None, uniforms: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """As for choices; the mask says nothing about a box."""
-        mean = self.body(observation)
+        return self.decide(self.body(observation), observation, mask, uniforms)
+
+    def decide(
+        self,
+        outputs: Tensor,
+        observation: Tensor,
+        mask: Tensor | None,
+        uniforms: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """`act`, from the `outputs` of `body`."""
+        mean = outputs
         if uniforms is None:
             action = mean
         else:

@@ -7,6 +7,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 import torch
+from numba import njit
 from torch import Tensor, nn
 
 from decisions.errors import DataError
@@ -17,12 +18,13 @@ from decisions.rl.environment import Box, Environment, Features, MultiDiscrete, 
 from decisions.rl.networks import ActorNetwork, CategoricalActor, GaussianActor, perceptron
 
 FILE = "actor.safetensors"
-_BLOCK = 128  # rows of a matrix product: its sums then depend on nothing else in the batch
+_LINEAR, _TANH, _RELU = 0, 1, 2
+_BLOCK = 128  # elementwise functions on vectors end in another kernel than they begin with
 
 
 @dataclass(frozen=True)
 class Actor:
-    """A trained policy. Rows are computed in blocks of one size, so none depends on the others."""
+    """A trained policy. An action does not depend, to the bit, on the rows beside it."""
 
     network: ActorNetwork
 
@@ -39,13 +41,15 @@ class Actor:
     def _act(
         self, observation: Features, mask: BoolArray | None, uniforms: Tensor | None
     ) -> npt.NDArray[np.generic]:
+        outputs = torch.from_numpy(forward(self.network.body, observation))
         seen = torch.from_numpy(observation)
         allowed = None if mask is None else torch.from_numpy(np.ascontiguousarray(mask))
         parts: list[Tensor] = []
         with torch.inference_mode():
             for first in range(0, max(len(seen), 1), _BLOCK):
                 rows = slice(first, first + _BLOCK)
-                action, _ = self.network.act(
+                action, _ = self.network.decide(
+                    _filled(outputs[rows]),
                     _filled(seen[rows]),
                     None if allowed is None else _filled(allowed[rows]),
                     None if uniforms is None else _filled(uniforms[rows].to(torch.float32)),
@@ -57,6 +61,43 @@ class Actor:
 def _filled(rows: Tensor) -> Tensor:
     """`rows` in a whole block, zeros below them."""
     return torch.cat([rows, rows.new_zeros(_BLOCK - len(rows), rows.shape[1])])
+
+
+@njit(cache=True)
+def _layer(values: Features, weight: Features, bias: Features, bend: int) -> Features:
+    """A layer on rows (n, inputs), `weight` (inputs, outputs); inputs of 0 cost nothing."""
+    n, width = values.shape
+    out = np.empty((n, len(bias)), dtype=np.float32)
+    for row in range(n):
+        total = out[row]
+        total[:] = bias
+        for i in range(width):
+            x = values[row, i]
+            if x != 0.0:
+                for j in range(len(total)):
+                    total[j] += x * weight[i, j]
+        for j in range(len(total)):
+            if bend == _TANH:
+                total[j] = np.tanh(total[j])
+            elif bend == _RELU:
+                total[j] = max(total[j], np.float32(0.0))
+    return out
+
+
+def forward(body: nn.Sequential, observation: Features) -> Features:
+    """What a perceptron says of each row, (n, outputs), whatever the other rows are.
+
+    A matrix product sums in an order that depends on its size, on the place of a row in it and on
+    the number of threads; here each row is summed on its own, in the order of its inputs.
+    """
+    values = np.ascontiguousarray(observation, dtype=np.float32)
+    tanh = isinstance(body[1], nn.Tanh)
+    layers = [layer for layer in body if isinstance(layer, nn.Linear)]
+    for i, layer in enumerate(layers):
+        weight = np.ascontiguousarray(layer.weight.detach().numpy().T)
+        bend = _LINEAR if i == len(layers) - 1 else _TANH if tanh else _RELU
+        values = _layer(values, weight, layer.bias.detach().numpy(), bend)
+    return values
 
 
 def acting(environment: Environment[S, P], actor: Actor) -> Callable[[S], npt.NDArray[np.generic]]:

@@ -32,8 +32,8 @@ class PPO:
     gae_lambda: float = 0.95
     clip_range: float = 0.2
     epochs: int = 4
-    minibatch_size: int | None = 1600  # None: the whole batch
-    environments: int = 256
+    minibatch_size: int | None = 400  # None: the whole batch
+    environments: int = 32
     rollout_length: int = 25
     total_steps: int = 400_000
     learning_rate: float = 1e-3
@@ -46,7 +46,7 @@ class PPO:
     actor_activation: Activation = "tanh"
     critic_activation: Activation = "tanh"
     initial: Literal["orthogonal", "published"] = "orthogonal"
-    keep_bias: float | None = 2.0  # initial logit of what is set up (`networks.Keeping`)
+    keep_bias: float | None = 5.0  # initial logit of what is set up (`networks.Keeping`)
     trainable: Literal["all", "last_layer"] = "all"  # of the actor
     ratio: Literal["joint", "per_head"] = "joint"
     returns: Literal["gae", "monte_carlo"] = "gae"
@@ -174,7 +174,7 @@ class Batch:
     seen: tuple[Tensor, ...]
     targets: tuple[Tensor, ...]
 
-    def take(self, rows: Tensor) -> "Batch":
+    def take(self, rows: Tensor | slice) -> "Batch":
         """Those rows."""
         observation = self.observation[rows]
         return Batch(
@@ -370,10 +370,15 @@ def objective(actor: ActorNetwork, part: Batch, config: PPO) -> Tensor:
     return climbed + config.entropy_coefficient * entropy.mean()
 
 
-def minibatches(rows: int, size: int | None, generator: torch.Generator) -> Iterator[Tensor]:
-    """Rows in a random order, about `size` at a time."""
-    order = torch.randperm(rows, generator=generator)
-    yield from order.tensor_split(1 if size is None else max(1, round(rows / size)))
+def minibatches(
+    rows: int, size: int | None, generator: torch.Generator
+) -> Iterator[Tensor | slice]:
+    """Rows in a random order, about `size` at a time; all as they are without a size."""
+    if size is None:
+        yield slice(None)
+    else:
+        order = torch.randperm(rows, generator=generator)
+        yield from order.tensor_split(max(1, round(rows / size)))
 
 
 def update(

@@ -49,3 +49,19 @@ def dashboard(
 
     work = partial(run, rows=rows)
     conduct("benchmarks", "dashboard", work, as_json=as_json, fresh=True, publish=publish)
+
+
+@app.command("lotsizing-env")
+def lotsizing_env(as_json: AsJson = False, publish: Publish = False) -> None:
+    """Periods of a plant a second, in a batch and one at a time."""
+    from decisions.cli.bench.lotsizing_env import run
+
+    conduct("benchmarks", "lotsizing-env", run, as_json=as_json, fresh=True, publish=publish)
+
+
+@app.command("lotsizing-ppo")
+def lotsizing_ppo(as_json: AsJson = False, publish: Publish = False) -> None:
+    """Training steps a second against Stable-Baselines3's PPO."""
+    from decisions.cli.bench.lotsizing_ppo import run
+
+    conduct("benchmarks", "lotsizing-ppo", run, as_json=as_json, fresh=True, publish=publish)

@@ -1,0 +1,107 @@
+"""Training steps a second of our PPO against Stable-Baselines3's, on the 20x10 plant.
+
+The peer's PPO is as it comes (rollouts of 256 periods, batches of 256, 10 epochs) over eight of
+our `PlantEnv` in its `DummyVecEnv`; ours is `PPO` with its defaults (see its fields: 4 epochs,
+batches of 400), which is what the studies train, and once more over 256 plants in batches of
+1600, which suits many cores better than it suits learning. All have separate actors and critics
+of 128-128 units and the full observation, and run from an empty process state to the end of
+training. The peer's action space has no mask. Sides take turns in rounds of one run, on one
+thread and on two; a ratio is the median over rounds. Steps are those of all plants together.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from statistics import median
+
+from decisions.cli.report import Workbench
+from decisions.domains.lotsizing.environment import PlantEnvironment
+from decisions.domains.lotsizing.gymnasium_environments import PlantEnv
+from decisions.domains.lotsizing.instance import packaged
+from decisions.domains.lotsizing.plant import Plant
+from decisions.rl.pdppo import PDPPO
+from decisions.rl.ppo import PPO, threads, train
+
+INSTANCE, ROUNDS, WANTED = "20x10", 3, 25.0
+PEER_PLANTS, PEER_PERIODS = 8, 256
+OUR_STEPS = 30_000
+WIDE = replace(PPO(), environments=256, minibatch_size=1600, spread_starts=False)
+
+Side = Callable[[int], float]
+
+
+def ours(config: PPO) -> Side:
+    """Steps a second of a whole run of ours on so many threads."""
+
+    def measure(count: int) -> float:
+        environment = PlantEnvironment(Plant(packaged(INSTANCE), threads=count))
+        method = replace(config, total_steps=OUR_STEPS, threads=count)
+        began = time.perf_counter()
+        trained = train(environment, method, seed=1)
+        return trained.curve[-1].step / (time.perf_counter() - began)
+
+    return measure
+
+
+def peer(count: int) -> float:
+    """Steps a second of Stable-Baselines3 over one of its rollouts and the update after it."""
+    from stable_baselines3 import PPO as PeerPPO
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+    environment = PlantEnvironment(Plant(packaged(INSTANCE)), masked=False)
+    plants = DummyVecEnv([lambda: PlantEnv(environment)] * PEER_PLANTS)
+    with threads(count):
+        agent = PeerPPO(
+            "MlpPolicy",
+            plants,
+            n_steps=PEER_PERIODS,
+            batch_size=256,
+            policy_kwargs={"net_arch": [128, 128]},
+            seed=1,
+            device="cpu",
+        )
+        steps = PEER_PLANTS * PEER_PERIODS
+        began = time.perf_counter()
+        agent.learn(steps)
+        return steps / (time.perf_counter() - began)
+
+
+SIDES: dict[str, Side] = {
+    "PPO": ours(PPO()),
+    "PPO, 256 plants": ours(WIDE),
+    "PDPPO": ours(PDPPO()),
+    "Stable-Baselines3": peer,
+}
+
+
+def run(bench: Workbench) -> None:
+    """Rounds on one thread and on two."""
+    for side in SIDES.values():
+        side(1)  # imports, compiled kernels
+    for count in (1, 2):
+        rates: dict[str, list[float]] = {name: [] for name in SIDES}
+        for _ in bench.track(range(ROUNDS), f"{count} thread{'s' * (count > 1)}"):
+            for name, side in SIDES.items():
+                rates[name].append(side(count))
+        _report(bench, rates, f"{count} thread{'s' * (count > 1)}")
+
+
+def _report(bench: Workbench, rates: dict[str, list[float]], label: str) -> None:
+    theirs = rates["Stable-Baselines3"]
+    for name, found in rates.items():
+        bench.check(
+            f"{name}, steps a second, {label}",
+            round(median(found)),
+            "-",
+            ok=None,
+            interval=(min(found), max(found)),
+        )
+    for name in ("PPO", "PPO, 256 plants"):
+        ratios = [a / b for a, b in zip(rates[name], theirs, strict=True)]
+        bench.check(
+            f"{name} over Stable-Baselines3, {label}",
+            median(ratios),
+            f"at least {WANTED:g}",
+            ok=median(ratios) >= WANTED,
+            interval=(min(ratios), max(ratios)),
+        )
