@@ -10,6 +10,8 @@ import pytest
 from rich.progress import Progress
 
 from decisions.cli.report import Workbench
+from decisions.cli.study.frozen_lake import reached
+from decisions.cli.study.frozen_lake import report as report_lake
 from decisions.cli.study.lotsizing import BARS, Played, instance_named
 from decisions.cli.study.lotsizing import report as report_policies
 from decisions.cli.study.lotsizing_ablation import (
@@ -27,6 +29,7 @@ from decisions.cli.study.lotsizing_runs import Training, episode_returns, finish
 from decisions.domains.lotsizing.instance import packaged, to_json
 from decisions.domains.lotsizing.rotation import rotation_of
 from decisions.domains.lotsizing.simulation import evaluation_episodes, simulate
+from decisions.rl.frozen_lake import best_values, lake_of_seed
 from decisions.rl.pdppo import PDPPO
 from decisions.rl.ppo import PPO
 from decisions.seeds import stream
@@ -260,3 +263,32 @@ def test_a_plant_may_come_from_a_file(tmp_path: Path) -> None:
 
     assert instance_named(str(tmp_path / "mine.json")).digest == TINY.digest
     assert instance_named("15x5").name == "15x5"
+
+
+def test_the_best_walk_earns_what_backward_induction_says() -> None:
+    lake = lake_of_seed(2)
+    values, moves = best_values(lake)
+    episodes = evaluation_episodes()
+
+    found = episode_returns(lake, lambda s: moves[s.period, s.cell][:, None], episodes)
+
+    standard_error = found.std() / np.sqrt(len(found))
+    assert found.mean() == pytest.approx(values[0, 0], abs=4 * standard_error)
+    assert 0 <= reached(lake, lambda s: moves[s.period, s.cell][:, None], episodes) <= 1
+
+
+def test_a_share_of_the_optimum_is_held_to_nine_tenths(bench: Workbench) -> None:
+    one = {"optimum": 20.0, "random": 1.0, "reachable": 0.8, "sampled": 10.0, "reached": 0.1}
+
+    report_lake(
+        bench,
+        {
+            "PPO": [one | {"greedy": 19.0}, one | {"greedy": 18.0}],
+            "PDPPO": [one | {"greedy": 10.0}, one | {"greedy": 20.0}],
+        },
+    )
+
+    said = {check.name: check for check in bench.checks}
+    assert said["PPO, greedy: share of the optimum, mean of 2 maps"].ok is True
+    assert said["PDPPO, greedy: share of the optimum, mean of 2 maps"].value == 0.75
+    assert said["PDPPO, greedy: share of the optimum, mean of 2 maps"].ok is False

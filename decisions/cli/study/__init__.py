@@ -197,3 +197,27 @@ def lotsizing_bounds(
         fresh=fresh,
         publish=publish,
     )
+
+
+@app.command()
+def frozen_lake(
+    maps: Annotated[int, typer.Option(min=2, help="Maps of seeds 1 to this.")] = 5,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; else a core each.")
+    ] = None,
+    as_json: AsJson = False,
+    fresh: Fresh = False,
+    publish: Publish = False,
+) -> None:
+    """The corrected agents on the modified Frozen Lake, against its exact optimum."""
+    from decisions.cli.study.frozen_lake import run
+
+    conduct(
+        "studies",
+        "frozen-lake",
+        partial(run, maps=maps, workers=workers),
+        as_json=as_json,
+        fresh=fresh,
+        publish=publish,
+        asked=f"frozen-lake --maps {maps}",
+    )
