@@ -10,8 +10,8 @@ Learned policies are those that training ended with: nothing was chosen by its r
 Each is one seed of one run by the preset `fixed`, the same settings for every instance, from
 scratch or from a network that first imitated H2; *greedy* takes the likeliest item of each
 machine, *drawn* draws it as in training. *PDPPO split* joins its two critics by Bellman's
-equation, counts the noise of demand by half, and learns from exact expected costs. Which policy is called best was decided on other
-episodes, scenarios 20,000 to 20,199.
+equation, counts the noise of demand by half, and learns from exact expected costs. Which
+policy is called best was decided on other episodes, scenarios 20,000 to 20,199.
 
 - *H1*: each machine makes one item for ever, or none (an assignment problem).
 - *H2*: each machine takes turns between the items of its group; groups by simulated annealing.
