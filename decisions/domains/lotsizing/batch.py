@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from decisions.domains.lotsizing.environment import PlantEnvironment
 from decisions.domains.lotsizing.plant import DEMAND, RESET, PlantState
+from decisions.domains.lotsizing.tables import rows_of, tiles_of
 from decisions.policy import FloatArray
 from decisions.seeds import RowKeys
 
@@ -29,13 +30,21 @@ class PlantBatch:
             stride,
         )
         n = len(episodes.rows)
-        self.state: PlantState = environment.reset(episodes)
+        state = environment.reset(episodes)
+        self._tiles = tiles_of(state.inventory)
+        self._set_up, self._period = state.set_up, state.period
         self.episode = episodes.rows.copy()  # (n,), of `state`
-        self.observation = environment.observe(self.state)  # (n, width), of `state`
+        self.observation = environment.observe(state)  # (n, width), of `state`
         self.final_observation = np.zeros_like(self.observation)  # where an episode has ended
         self.reward: FloatArray = np.zeros(n)
         self.costs: FloatArray = np.zeros((n, 3))  # set-up, lost sales, holding
         self.ended = np.zeros(n, dtype=np.bool_)  # whether the horizon was reached
+
+    @property
+    def state(self) -> PlantState:
+        """A copy of the states."""
+        inventory = rows_of(self._tiles, len(self.episode)).copy()
+        return PlantState(inventory, self._set_up.copy(), self._period.copy())
 
     def step(self, action: npt.NDArray[np.integer]) -> None:
         """Lives one period under `action` (n, M).
@@ -46,7 +55,9 @@ class PlantBatch:
         plant = self.environment.plant
         chosen = plant.choices(action, len(self.episode), masked=self.environment.masked)
         outputs = (
-            *self.state,
+            self._tiles,
+            self._set_up,
+            self._period,
             self.episode,
             self.costs,
             self.reward,

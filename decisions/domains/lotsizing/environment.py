@@ -49,7 +49,7 @@ class PlantEnvironment:
         """Width of `observe`."""
         instance = self.plant.instance
         return (
-            instance.items + instance.machines * self.layout.labels + (self.layout.time_scale > 0)
+            instance.items + instance.machines * self.layout.labels + (self.layout.time_unit > 0)
         )
 
     @property
@@ -118,12 +118,12 @@ class PlantEnvironment:
         instance, full = self.plant.instance, self.observation == "full"
         ones = np.ones(instance.items)
         return Layout(
-            stock_scale=instance.capacity.astype(np.float64) if self.scaled else ones,
+            stock_unit=1 / instance.capacity if self.scaled else ones,
             labels={"full": instance.items + 1, "inventory": 0, "inventory+setup": 1}[
                 self.observation
             ],
-            setup_scale=float(instance.items) if self.scaled else 1.0,
-            time_scale=float(self.horizon) if full and self.time else 0.0,
+            setup_unit=1 / instance.items if self.scaled else 1.0,
+            time_unit=1 / self.horizon if full and self.time else 0.0,
         )
 
     def _encode(self, state: PlantState | PostState) -> Features:

@@ -55,10 +55,10 @@ def _spaces(environment: PlantEnvironment) -> tuple[spaces.Box, PossibleItems]:
     """Observations and actions of one plant."""
     layout, instance = environment.layout, environment.plant.instance
     high = np.ones(environment.observation_size, dtype=np.float32)
-    high[: instance.items] = instance.capacity / layout.stock_scale
+    high[: instance.items] = instance.capacity * layout.stock_unit
     if layout.labels == 1:
         high[instance.items : instance.items + instance.machines] = (
-            instance.items / layout.setup_scale
+            instance.items * layout.setup_unit
         )
     observations = spaces.Box(np.zeros_like(high), high, dtype=np.float32)
     return observations, PossibleItems(_possible(environment), (instance.machines,))

@@ -5,7 +5,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from decisions.domains.lotsizing.tables import Key, Layout, Setups, Tables, Units, Words
+from decisions.domains.lotsizing.tables import (
+    LANES,
+    Key,
+    Layout,
+    Setups,
+    Tables,
+    Units,
+    Words,
+    rows_of,
+    tiles_of,
+)
 from decisions.policy import BoolArray, FloatArray, IntArray
 from decisions.rl.environment import Features
 from decisions.seeds import random_words
@@ -87,14 +97,14 @@ def observe(
 ) -> None:  # fmt: skip
     """States as numbers."""
     rows = slice(first, last)
-    parts: list[FloatArray] = [inventory[rows] / layout.stock_scale]
+    parts: list[npt.NDArray[np.floating[Any]]] = [inventory[rows] * layout.stock_unit]
     if layout.labels == 1:
-        parts.append(set_up[rows] / layout.setup_scale)
+        parts.append(set_up[rows] * layout.setup_unit)
     elif layout.labels > 1:
         codes = set_up[rows, :, None] == np.arange(layout.labels)
         parts.append(codes.reshape(last - first, -1).astype(np.float64))
-    if layout.time_scale > 0:
-        parts.append((period[rows] / layout.time_scale)[:, None])
+    if layout.time_unit > 0:
+        parts.append((period[rows] * layout.time_unit)[:, None])
     out[rows] = np.concatenate(parts, axis=1)
 
 
@@ -108,7 +118,7 @@ def step(
     action: Setups,
     first: int,
     last: int,
-    inventory: Units,
+    tiles: Units,
     set_up: Setups,
     period: Units,
     episode: IntArray,
@@ -118,19 +128,22 @@ def step(
     observation: Features,
     final_observation: Features,
 ) -> None:
-    """A whole period, in place, as `stepping.step`."""
+    """A whole period, in place, as `stepping.step`; `first` and `last` count tiles."""
+    top, end = first * LANES, min(last * LANES, len(episode))
+    inventory = rows_of(tiles, len(episode))
     words = np.empty(inventory.shape, dtype=np.uint32)
     demand = np.empty(inventory.shape, dtype=np.int32)
-    apply(tables, action, first, last, inventory, set_up, costs[:, 0])
-    demand_words(demand_key, episode, period, first, last, words)
-    demand_of(tables, words, first, last, demand)
-    advance(tables, demand, first, last, inventory, costs[:, 1], costs[:, 2])
-    switching, lost, holding = costs[first:last].T
-    reward[first:last] = -(switching + (lost + holding))
-    period[first:last] += 1
-    ended[first:last] = period[first:last] == horizon
-    for row in (first + np.flatnonzero(ended[first:last])).tolist():
+    apply(tables, action, top, end, inventory, set_up, costs[:, 0])
+    demand_words(demand_key, episode, period, top, end, words)
+    demand_of(tables, words, top, end, demand)
+    advance(tables, demand, top, end, inventory, costs[:, 1], costs[:, 2])
+    switching, lost, holding = costs[top:end].T
+    reward[top:end] = -(switching + (lost + holding))
+    period[top:end] += 1
+    ended[top:end] = period[top:end] == horizon
+    for row in (top + np.flatnonzero(ended[top:end])).tolist():
         observe(layout, inventory, set_up, period, row, row + 1, final_observation)
         episode[row] += stride
         reset(tables, reset_key, episode, row, row + 1, inventory, set_up, period)
-    observe(layout, inventory, set_up, period, first, last, observation)
+    observe(layout, inventory, set_up, period, top, end, observation)
+    tiles[first:last] = tiles_of(inventory[top:end])

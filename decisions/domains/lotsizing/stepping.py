@@ -12,11 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from decisions.domains.lotsizing.tables import Key, Layout, Setups, Tables, Units, Words
+from decisions.domains.lotsizing.tables import LANES, Key, Layout, Setups, Tables, Units, Words
 from decisions.policy import BoolArray, FloatArray, IntArray
 from decisions.rl.environment import Features
-
-LANES = 64  # rows whose random numbers are made together
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -34,19 +32,19 @@ def compiled(function: F) -> F:
 def random_words(
     key: Key, episode: IntArray, period: Units, first: int, last: int, words: Words, place: int
 ) -> None:
-    """Rows of random words, at `words[place]` and on, for the rows from `first` to `last`.
+    """Random words of the rows from `first` to `last`, in the columns of `words` from `place` on.
 
     Word j is part j % 4 of Philox4x32-10 of the counter (episode low, episode high, period, block
     j // 4). Rows are taken LANES at a time so that the processor does several at once.
 
     Source: Salmon, Moraes, Dror and Shaw (2011), "Parallel random numbers: as easy as 1, 2, 3".
     """
-    low, by, columns = np.uint64(0xFFFFFFFF), np.uint64(32), words.shape[1]
-    c0, c1 = np.empty(LANES, np.uint32), np.empty(LANES, np.uint32)
-    c2, c3 = np.empty(LANES, np.uint32), np.empty(LANES, np.uint32)
+    low, by, count = np.uint64(0xFFFFFFFF), np.uint64(32), words.shape[0]
+    part = np.empty((4, LANES), np.uint32)
+    c0, c1, c2, c3 = part[0], part[1], part[2], part[3]
     for start in range(first, last, LANES):
         lanes = min(LANES, last - start)
-        for block in range((columns + 3) // 4):
+        for block in range((count + 3) // 4):
             for lane in range(lanes):
                 number = np.uint64(episode[start + lane])
                 c0[lane], c1[lane] = np.uint32(number & low), np.uint32(number >> by)
@@ -58,35 +56,28 @@ def random_words(
                     p1 = np.uint64(0xCD9E8D57) * np.uint64(c2[lane])
                     c0[lane], c1[lane] = np.uint32(p1 >> by) ^ c1[lane] ^ k0, np.uint32(p1 & low)
                     c2[lane], c3[lane] = np.uint32(p0 >> by) ^ c3[lane] ^ k1, np.uint32(p0 & low)
-                k0, k1 = (
-                    np.uint32(k0 + np.uint32(0x9E3779B9)),
-                    np.uint32(k1 + np.uint32(0xBB67AE85)),
-                )
-            for lane in range(lanes):
-                row, column = place + start - first + lane, 4 * block
-                words[row, column] = c0[lane]
-                if column + 1 < columns:
-                    words[row, column + 1] = c1[lane]
-                if column + 2 < columns:
-                    words[row, column + 2] = c2[lane]
-                if column + 3 < columns:
-                    words[row, column + 3] = c3[lane]
+                k0 = np.uint32(k0 + np.uint32(0x9E3779B9))
+                k1 = np.uint32(k1 + np.uint32(0xBB67AE85))
+            column = place + start - first
+            for word in range(4 * block, min(4 * block + 4, count)):
+                for lane in range(lanes):
+                    words[word, column + lane] = part[word - 4 * block, lane]
 
 
 @compiled
-def units_of(tables: Tables, item: int, word: int) -> int:
-    """The demand for an item where `word` falls in its law: how many thresholds it reaches."""
-    units = tables.guide[item, word >> 24]
-    while word >= tables.thresholds[item, units]:
-        units += 1
+def units_of(guide: Setups, thresholds: IntArray, word: np.uint32) -> int:
+    """The demand where `word` falls in an item's law: how many thresholds it reaches."""
+    units = guide[word >> np.uint32(24)]
+    while np.int64(word) >= thresholds[np.uint64(units)]:
+        units += np.int16(1)
     return units
 
 
 @compiled
-def decide_row(
-    tables: Tables, inventory: Units, set_up: Setups, action: Setups, row: int
+def decide(
+    tables: Tables, action: Setups, row: int, inventory: Units, place: int, set_up: Setups
 ) -> float:
-    """The decision, in place: what machines add to stock, their set-ups; what switching costs."""
+    """A row's decision, in place: stock and set-ups; what switching costs. Stock is at `place`."""
     cost = 0.0
     for machine in range(action.shape[1]):
         item = action[row, machine]
@@ -95,54 +86,69 @@ def decide_row(
             if set_up[row, machine] != item:
                 quantity -= tables.setup_loss[machine, item]
                 cost += tables.setup_cost[machine, item]
-            inventory[row, item - 1] += np.int32(quantity)
+            inventory[place, item - 1] += np.int32(quantity)
         set_up[row, machine] = item
     return cost
 
 
 @compiled
-def serve_item(
-    tables: Tables, inventory: Units, row: int, item: int, demand: int
-) -> tuple[float, float]:
-    """The chance for one item, in place: what is short is lost, then stock is cut to capacity."""
-    left = np.int64(inventory[row, item]) - np.int64(demand)
-    kept = min(max(left, 0), tables.capacity[item])
-    inventory[row, item] = np.int32(kept)
-    return tables.lost_sales_cost[item] * max(-left, 0), tables.holding_cost[item] * kept
+def serve(
+    stock: np.int32, demand: np.int32, capacity: np.int32, lost_cost: float, holding_cost: float
+) -> tuple[np.int32, float, float]:
+    """The chance for one item: what is short is lost, then stock is cut to capacity and held."""
+    left = np.int32(stock - demand)
+    kept = min(max(left, np.int32(0)), capacity)
+    return kept, lost_cost * max(np.int32(-left), np.int32(0)), holding_cost * kept
 
 
 @compiled
-def start_row(
-    tables: Tables, words: Words, place: int, inventory: Units, set_up: Setups, row: int
-) -> None:
+def start(
+    tables: Tables, words: Words, column: int, inventory: Units, place: int, set_up: Setups,
+    row: int,
+) -> None:  # fmt: skip
     """A first state: stock uniform below capacity, set-ups uniform over what can be made."""
     items = inventory.shape[1]
     for item in range(items):
         size = np.uint64(tables.capacity[item])
-        inventory[row, item] = np.int32((np.uint64(words[place, item]) * size) >> np.uint64(32))
+        drawn = (np.uint64(words[item, column]) * size) >> np.uint64(32)
+        inventory[place, item] = np.int32(drawn)
     for machine in range(set_up.shape[1]):
         size = np.uint64(tables.makeable_count[machine])
-        choice = (np.uint64(words[place, items + machine]) * size) >> np.uint64(32)
-        set_up[row, machine] = tables.makeable[machine, np.int64(choice)]
+        drawn = (np.uint64(words[items + machine, column]) * size) >> np.uint64(32)
+        set_up[row, machine] = tables.makeable[machine, np.int64(drawn)]
 
 
 @compiled
-def observe_row(
-    layout: Layout, inventory: Units, set_up: Setups, period: Units, row: int, out: Features
+def show_rest(
+    layout: Layout, items: int, set_up: Setups, period: Units, row: int, out: Features
 ) -> None:
-    """Writes a state as numbers into a row of `out`."""
-    items, machines, labels = inventory.shape[1], set_up.shape[1], layout.labels
-    for item in range(items):
-        out[row, item] = inventory[row, item] / layout.stock_scale[item]
-    if labels == 1:
-        for machine in range(machines):
-            out[row, items + machine] = set_up[row, machine] / layout.setup_scale
-    elif labels > 1:
-        out[row, items : items + machines * labels] = 0
-        for machine in range(machines):
-            out[row, items + machine * labels + set_up[row, machine]] = 1
-    if layout.time_scale > 0:
-        out[row, -1] = period[row] / layout.time_scale
+    """Writes a state into a row of `out`, but for stock and the one-hot code of its set-ups."""
+    if layout.labels == 1:
+        for machine in range(set_up.shape[1]):
+            out[row, items + machine] = set_up[row, machine] * layout.setup_unit
+    if layout.time_unit > 0:
+        out[row, out.shape[1] - 1] = period[row] * layout.time_unit
+
+
+@compiled
+def show(
+    layout: Layout, inventory: Units, place: int, set_up: Setups, period: Units, row: int,
+    out: Features,
+) -> None:  # fmt: skip
+    """Writes a state into a row of `out`, but for the one-hot code of its set-ups."""
+    for item in range(inventory.shape[1]):
+        out[row, item] = inventory[place, item] * layout.stock_unit[item]
+    show_rest(layout, inventory.shape[1], set_up, period, row, out)
+
+
+@compiled
+def mark(
+    layout: Layout, items: int, set_up: Setups, row: int, value: float, out: Features
+) -> None:
+    """Writes `value` where the one-hot code of a row's set-ups has its ones."""
+    if layout.labels > 1:
+        for machine in range(set_up.shape[1]):
+            out[row, items + machine * layout.labels + set_up[row, machine]] = value
 
 
 @compiled
@@ -162,7 +168,7 @@ def demand_words(
     key: Key, episode: IntArray, period: Units, first: int, last: int, words: Words
 ) -> None:
     """A random word an item."""
-    random_words(key, episode, period, first, last, words, first)
+    random_words(key, episode, period, first, last, words.T, first)
 
 
 @compiled
@@ -170,7 +176,8 @@ def demand_of(tables: Tables, words: Words, first: int, last: int, demand: Units
     """Units asked for, of random words."""
     for row in range(first, last):
         for item in range(words.shape[1]):
-            demand[row, item] = units_of(tables, item, int(words[row, item]))
+            guide, thresholds = tables.guide[item], tables.thresholds[item]
+            demand[row, item] = units_of(guide, thresholds, words[row, item])
 
 
 @compiled
@@ -180,7 +187,7 @@ def apply(
 ) -> None:  # fmt: skip
     """Decisions, in place."""
     for row in range(first, last):
-        cost[row] = decide_row(tables, inventory, set_up, action, row)
+        cost[row] = decide(tables, action, row, inventory, row, set_up)
 
 
 @compiled
@@ -190,12 +197,17 @@ def advance(
 ) -> None:  # fmt: skip
     """Demand, in place."""
     for row in range(first, last):
-        lost_total, holding_total = 0.0, 0.0
+        lost[row], holding[row] = 0.0, 0.0
         for item in range(inventory.shape[1]):
-            missed, held = serve_item(tables, inventory, row, item, demand[row, item])
-            lost_total += missed
-            holding_total += held
-        lost[row], holding[row] = lost_total, holding_total
+            inventory[row, item], missed, held = serve(
+                inventory[row, item],
+                demand[row, item],
+                np.int32(tables.capacity[item]),
+                tables.lost_sales_cost[item],
+                tables.holding_cost[item],
+            )
+            lost[row] += missed
+            holding[row] += held
 
 
 @compiled
@@ -204,11 +216,11 @@ def reset(
     set_up: Setups, period: Units,
 ) -> None:  # fmt: skip
     """First states of episodes."""
-    words = np.empty((last - first, inventory.shape[1] + set_up.shape[1]), np.uint32)
+    words = np.empty((inventory.shape[1] + set_up.shape[1], last - first), np.uint32)
     period[first:last] = 0
     random_words(key, episode, period, first, last, words, 0)
     for row in range(first, last):
-        start_row(tables, words, row - first, inventory, set_up, row)
+        start(tables, words, row - first, inventory, row, set_up, row)
 
 
 @compiled
@@ -218,7 +230,9 @@ def observe(
 ) -> None:  # fmt: skip
     """States as numbers."""
     for row in range(first, last):
-        observe_row(layout, inventory, set_up, period, row, out)
+        out[row] = 0
+        show(layout, inventory, row, set_up, period, row, out)
+        mark(layout, inventory.shape[1], set_up, row, 1.0, out)
 
 
 @compiled
@@ -232,7 +246,7 @@ def step(
     action: Setups,
     first: int,
     last: int,
-    inventory: Units,
+    tiles: Units,
     set_up: Setups,
     period: Units,
     episode: IntArray,
@@ -244,32 +258,56 @@ def step(
 ) -> None:
     """A whole period, in place: decision, demand, reward, the next episode where one is over.
 
-    Row j's next episode is `stride` after its last one. `costs` (n, 3) are set-up, lost sales and
-    holding. Where an episode is over, `final_observation` is what it ended with and `observation`
-    what the next one starts with.
+    `first` and `last` count tiles: `tiles` (tiles, I, LANES) holds the stock of LANES rows item
+    by item, so that the processor serves several rows at once. Row j's next episode is `stride`
+    after its last one. `costs` (n, 3) are set-up, lost sales and holding. `observation` comes in
+    as that of the state. Where an episode is over, `final_observation` is what it ended with and
+    `observation` what the next one starts with.
     """
-    items = inventory.shape[1]
-    demand = np.empty((LANES, items), np.uint32)
-    start = np.empty((1, items + set_up.shape[1]), np.uint32)
-    for row in range(first, last):
-        lane = (row - first) % LANES
-        if lane == 0:
-            random_words(demand_key, episode, period, row, min(row + LANES, last), demand, 0)
-        switching = decide_row(tables, inventory, set_up, action, row)
-        lost, holding = 0.0, 0.0
+    items = tiles.shape[1]
+    words, units = np.empty((items, LANES), np.uint32), np.empty(LANES, np.int32)
+    start_words = np.empty((items + set_up.shape[1], 1), np.uint32)
+    lost, holding = np.empty(LANES), np.empty(LANES)
+    shown = np.empty((items, LANES), np.float32)
+    for tile in range(first, last):
+        top, stock = tile * LANES, tiles[tile]
+        lanes = min(LANES, len(episode) - top)
+        random_words(demand_key, episode, period, top, top + lanes, words, 0)
+        for lane in range(lanes):
+            mark(layout, items, set_up, top + lane, 0.0, observation)
+            costs[top + lane, 0] = decide(tables, action, top + lane, stock.T, lane, set_up)
+        lost[:], holding[:] = 0.0, 0.0
         for item in range(items):
-            units = units_of(tables, item, int(demand[lane, item]))
-            missed, held = serve_item(tables, inventory, row, item, units)
-            lost += missed
-            holding += held
-        costs[row, 0], costs[row, 1], costs[row, 2] = switching, lost, holding
-        reward[row] = -(switching + (lost + holding))
-        period[row] += 1
-        ended[row] = period[row] == horizon
-        if ended[row]:
-            observe_row(layout, inventory, set_up, period, row, final_observation)
-            period[row] = 0
-            episode[row] += stride
-            random_words(reset_key, episode, period, row, row + 1, start, 0)
-            start_row(tables, start, 0, inventory, set_up, row)
-        observe_row(layout, inventory, set_up, period, row, observation)
+            guide, thresholds = tables.guide[item], tables.thresholds[item]
+            for lane in range(lanes):
+                units[lane] = units_of(guide, thresholds, words[item, lane])
+            capacity = np.int32(tables.capacity[item])
+            lost_cost, holding_cost = tables.lost_sales_cost[item], tables.holding_cost[item]
+            stock_unit = layout.stock_unit[item]
+            for lane in range(lanes):
+                stock[item, lane], missed, held = serve(
+                    stock[item, lane], units[lane], capacity, lost_cost, holding_cost
+                )
+                lost[lane] += missed
+                holding[lane] += held
+                shown[item, lane] = stock[item, lane] * stock_unit
+        for lane in range(lanes):
+            row = top + lane
+            costs[row, 1], costs[row, 2] = lost[lane], holding[lane]
+            reward[row] = -(costs[row, 0] + (lost[lane] + holding[lane]))
+            period[row] += 1
+            ended[row] = period[row] == horizon
+            if ended[row]:
+                final_observation[row] = 0
+                show(layout, stock.T, lane, set_up, period, row, final_observation)
+                mark(layout, items, set_up, row, 1.0, final_observation)
+                period[row] = 0
+                episode[row] += stride
+                random_words(reset_key, episode, period, row, row + 1, start_words, 0)
+                start(tables, start_words, 0, stock.T, lane, set_up, row)
+                for item in range(items):
+                    shown[item, lane] = stock[item, lane] * layout.stock_unit[item]
+            for item in range(items):
+                observation[row, item] = shown[item, lane]
+            show_rest(layout, items, set_up, period, row, observation)
+            mark(layout, items, set_up, row, 1.0, observation)

@@ -13,6 +13,8 @@ Setups = npt.NDArray[np.int16]
 Words = npt.NDArray[np.uint32]
 Key = tuple[int, int]
 
+LANES = 64  # rows that compiled kernels take together
+
 
 class Tables(NamedTuple):
     """A plant for kernels; idling is column 0 of the first three."""
@@ -32,10 +34,10 @@ class Tables(NamedTuple):
 class Layout(NamedTuple):
     """How a state is written as numbers: stock, then set-ups machine by machine, then time."""
 
-    stock_scale: FloatArray  # (I,), by which stock is divided
-    labels: int  # of the one-hot code of a set-up; 1: its number over `setup_scale`; 0: hidden
-    setup_scale: float
-    time_scale: float  # periods that time is divided by; 0: not shown
+    stock_unit: FloatArray  # (I,), what one unit in stock shows as
+    labels: int  # of the one-hot code of a set-up; 1: its number by `setup_unit`; 0: not shown
+    setup_unit: float
+    time_unit: float  # what one period shows as; 0: not shown
 
 
 def tables_of(instance: Instance) -> Tables:
@@ -65,3 +67,17 @@ def _thresholds(instance: Instance) -> IntArray:
     for row, chances in zip(reached, instance.demand, strict=True):
         row[np.flatnonzero(chances)[-1] :] = 2**32
     return np.minimum(reached, 2**32)
+
+
+def tiles_of(inventory: Units) -> Units:
+    """Stock (n, I) as tiles of LANES rows, item by item, (tiles, I, LANES); 0 beyond row n."""
+    rows, items = inventory.shape
+    count = -(-rows // LANES)
+    padded = np.zeros((count * LANES, items), dtype=np.int32)
+    padded[:rows] = inventory
+    return np.ascontiguousarray(padded.reshape(count, LANES, items).transpose(0, 2, 1))
+
+
+def rows_of(tiles: Units, rows: int) -> Units:
+    """The stock (rows, I) that tiles hold."""
+    return tiles.transpose(0, 2, 1).reshape(-1, tiles.shape[1])[:rows]

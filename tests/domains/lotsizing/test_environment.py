@@ -129,7 +129,8 @@ def test_backends_observe_the_same_bits(observation: Observation) -> None:
 )
 def test_a_batch_in_place_lives_the_episodes_of_the_environment(plant: Plant) -> None:
     environment = PlantEnvironment(plant)
-    first, stride = np.array([3, 50, 2**33]), 10
+    n, stride = 130, 1000  # two tiles of rows and a part of one
+    first = np.arange(n) + np.array([0, 2**33])[np.arange(n) % 2]
     batch = PlantBatch(environment, RowKeys(6, first), stride=stride)
 
     for episode in range(2):
@@ -137,13 +138,13 @@ def test_a_batch_in_place_lives_the_episodes_of_the_environment(plant: Plant) ->
         state = environment.reset(episodes)
         np.testing.assert_array_equal(batch.observation, environment.observe(state))
         for period in range(100):
-            action = possible(environment, 3, seed=period)
+            action = possible(environment, n, seed=period)
             post, decided = environment.apply(state, action)
-            state, chanced, _ = environment.advance(post, episodes, np.full(3, period))
+            state, chanced, _ = environment.advance(post, episodes, np.full(n, period))
             batch.step(action)
             np.testing.assert_array_equal(batch.reward, decided + chanced)
             np.testing.assert_allclose(batch.costs.sum(axis=1), -batch.reward, atol=1e-9)
-            assert batch.ended.tolist() == [period == 99] * 3
+            assert batch.ended.tolist() == [period == 99] * n
         np.testing.assert_array_equal(batch.final_observation, environment.observe(state))
     np.testing.assert_array_equal(batch.episode, first + 2 * stride)
 
