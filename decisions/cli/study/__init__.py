@@ -109,6 +109,7 @@ def lotsizing(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; else a core each.")
     ] = None,
+    learn: Annotated[bool, typer.Option(help="Train networks as well: minutes.")] = True,
     as_json: AsJson = False,
     fresh: Fresh = False,
     publish: Publish = False,
@@ -120,12 +121,32 @@ def lotsizing(
     conduct(
         "studies",
         f"lotsizing-{re.sub(r'[^a-z0-9]+', '-', name.lower())}",
-        partial(run, instance=instance, workers=workers),
+        partial(run, instance=instance, learn=learn, workers=workers),
         as_json=as_json,
         fresh=fresh,
         publish=publish,
-        asked=f"lotsizing --instance {instance}",
+        asked=f"lotsizing --instance {instance}" + ("" if learn else " --no-learn"),
     )
+
+
+@app.command()
+def lotsizing_exact(
+    as_json: AsJson = False, fresh: Fresh = False, publish: Publish = False
+) -> None:
+    """Exact optima of small plants, and how near to them PPO and PDPPO come in a minute."""
+    from decisions.cli.study.lotsizing_exact import run
+
+    conduct("studies", "lotsizing-exact", run, as_json=as_json, fresh=fresh, publish=publish)
+
+
+@app.command()
+def lotsizing_baselines(
+    as_json: AsJson = False, fresh: Fresh = False, publish: Publish = False
+) -> None:
+    """Idling, chance, H1, H2 and H3 on the published plants, against the figures known."""
+    from decisions.cli.study.lotsizing_baselines import run
+
+    conduct("studies", "lotsizing-baselines", run, as_json=as_json, fresh=fresh, publish=publish)
 
 
 @app.command()

@@ -107,14 +107,15 @@ def run(
     bench: Workbench,
     *,
     instance: str = "20x10",
+    learn: bool = True,
     steps: int = STEPS,
     workers: int | None = None,
 ) -> None:
-    """All policies, each stored once it is measured."""
+    """All policies, each stored once measured; with `learn` False those that need no training."""
     plant = instance_named(instance)
     mark = plant.digest[:8]
     jobs: dict[str, Callable[[], Any]] = {}
-    for method in METHODS:
+    for method in METHODS if learn else ():
         for lessons in (0, steps // 4):
             name = f"{method}, {'after H2' if lessons else 'from scratch'}"
             jobs[name] = partial(_learned, plant, method, lessons=lessons, steps=steps)
@@ -254,6 +255,8 @@ def report(bench: Workbench, name: str, played: list[Played], bound: Mapping[str
         ("learned or look-ahead", [one for one in played if one.learned or one.looks_ahead]),
         ("learned", [one for one in played if one.learned]),
     ):
+        if not candidates:
+            continue
         best = max(candidates, key=lambda one: one.choosing)
         mean = mean_estimate(best.returns)
         held = what == "learned or look-ahead"
