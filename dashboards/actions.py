@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import polars as pl
 from units import domain_of
 
 from decisions.actions import ActionBox, ActionSet
@@ -15,6 +16,9 @@ def name(domain: str, action: Sequence[float]) -> str:
     if not action:
         return "not told"
     if isinstance(actions, ActionBox):
+        table = by_place(domain, action)
+        if table is not None:
+            return _in_places(table)
         pairs = zip(action, actions.units, strict=False)
         return ", ".join(f"{value:.4g} {unit}" for value, unit in pairs)
     if len(action) == 1 and math.isfinite(action[0]) and float(action[0]).is_integer():
@@ -23,6 +27,37 @@ def name(domain: str, action: Sequence[float]) -> str:
             return actions.names[index]
         return f"action {index}"
     return ", ".join(f"{value:.4g}" for value in action)
+
+
+def by_place(domain: str, action: Sequence[float]) -> pl.DataFrame | None:
+    """A vector of several kinds of number in several places, one row a place.
+
+    Its units say so, as "item on machine 1" does: columns are `place`, then one a kind. None for
+    other actions.
+    """
+    known = domain_of(domain)
+    if known is None or not isinstance(known.actions, ActionBox):
+        return None
+    units = known.actions.units
+    places = list(dict.fromkeys(unit.partition(" on ")[2] for unit in units))
+    kinds = list(dict.fromkeys(unit.partition(" on ")[0] for unit in units))
+    if len(action) < len(units) or units != tuple(f"{k} on {p}" for k in kinds for p in places):
+        return None
+    columns = {
+        kind: pl.Series(action[start : start + len(places)])
+        for kind, start in zip(kinds, range(0, len(units), len(places)), strict=True)
+    }
+    return pl.DataFrame({"place": places, **columns})
+
+
+def _in_places(table: pl.DataFrame) -> str:
+    """The first kind of number in each place: "items 9, 8, none on machines 1 to 3"."""
+    numbers = ", ".join(f"{value:.4g}" if value else "none" for value in table[table.columns[1]])
+    first, last = table["place"][0], table["place"][-1]
+    if first == last:
+        return f"{table.columns[1]} {numbers} on {first}"
+    what, _, number = first.rpartition(" ")
+    return f"{table.columns[1]}s {numbers} on {what}s {number} to {last.rpartition(' ')[2]}"
 
 
 def are_vectors(domain: str) -> bool:

@@ -19,6 +19,7 @@ VERDICTS = {  # each also has a shape of its own
     "not judged": ("#999999", "square"),
 }
 _HEIGHT = 300
+_LONGEST_TITLE = 45  # letters beside a chart of that height
 Layers = alt.LayerChart | alt.FacetChart | alt.Chart
 Parameters = ParamSpec("Parameters")
 
@@ -113,7 +114,9 @@ def difference(generations: pl.DataFrame, *, limit: float, points: str) -> Layer
 
 def value(generations: pl.DataFrame, *, reward: str, symbol: str) -> Layers:
     """What each candidate would earn of `reward`, with its interval, in `symbol`."""
-    axis = alt.Axis(title=f"{capital(reward)}, {symbol}", format=".1f")
+    title = f"{capital(reward)}, {symbol}"
+    fits = len(title) <= _LONGEST_TITLE
+    axis = alt.Axis(title=title if fits else capital(symbol), format=".1f")
     return _intervals(generations, "value", axis=axis, unit=symbol).properties(height=_HEIGHT)
 
 

@@ -1,5 +1,7 @@
 """Estimators side by side, and how heavy the weights are that they stand on."""
 
+from typing import Any
+
 import altair as alt
 import polars as pl
 from charts import Layers
@@ -36,7 +38,8 @@ def intervals(estimates: pl.DataFrame, *, title: str, zero: float | None = None)
         scale=alt.Scale(domain=names, range=[WHOSE[name][1] for name in names]),
     )
     y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=220))
-    offset = alt.YOffset("whose:N", sort=names)
+    most = estimates.group_by("name").len()["len"].max()
+    offset: dict[str, Any] = {} if most == 1 else {"yOffset": alt.YOffset("whose:N", sort=names)}
     x = alt.X("value:Q", title=title, scale=alt.Scale(zero=False, padding=10))
     tooltip = [
         alt.Tooltip("name:N", title="estimator"),
@@ -48,10 +51,10 @@ def intervals(estimates: pl.DataFrame, *, title: str, zero: float | None = None)
     ]
     base = alt.Chart(estimates)
     bars = base.mark_rule(strokeWidth=3, opacity=0.55).encode(
-        y=y, yOffset=offset, x=alt.X("lower:Q", title=title), x2="upper:Q", color=colour
+        y=y, x=alt.X("lower:Q", title=title), x2="upper:Q", color=colour, **offset
     )
     points = base.mark_point(filled=True, size=90, opacity=1).encode(
-        y=y, yOffset=offset, x=x, color=colour, shape=shape, tooltip=tooltip
+        y=y, x=x, color=colour, shape=shape, tooltip=tooltip, **offset
     )
     drawn = bars + points
     if zero is not None:
@@ -59,9 +62,8 @@ def intervals(estimates: pl.DataFrame, *, title: str, zero: float | None = None)
             strokeDash=[6, 4], color="#444444"
         )
         drawn = line.encode(x="at:Q") + drawn
-    most = estimates.group_by("name").len()["len"].max()
     step = _STEP if most == 1 else _STEP_OF_TWO
-    return drawn.properties(height=step * estimates["name"].n_unique())
+    return drawn.properties(height=alt.Step(step, **{"for": "position"}))
 
 
 def weights(heavy: pl.DataFrame) -> Layers:

@@ -13,7 +13,7 @@ import provenance
 import queries
 import sign_in
 import streamlit as st
-from units import Unit, unit_of
+from units import Unit, plans, unit_of
 
 Row = dict[str, Any]
 TIME = "%-d %b %Y %H:%M:%S UTC"
@@ -26,6 +26,7 @@ def show(domain: str, row: Row) -> None:
     policy = _policy(described, row["generation"])
     st.subheader(f"Decision {row['decision_id']}")
     st.markdown(_summary(domain, row, policy, unit))
+    _plan(domain, row)
     left, right = st.columns([2, 3])
     with left:
         _context(row)
@@ -101,9 +102,19 @@ def _context(row: Row) -> None:
     )
 
 
+def _plan(domain: str, row: Row) -> None:
+    """The way to the plan that a decision is part of."""
+    payload = json.loads(row["payload"])
+    if plans(domain) and "plant" in payload:
+        plant = str(payload["plant"])
+        sign_in.link("plan", f"The plan of {plant}", domain=domain, plant=plant)
+
+
 def _plain(value: Any) -> str:
     if value is None:
         return "none"
+    if isinstance(value, list):
+        return ", ".join(_plain(each) for each in value) or "none"
     return (
         f"{value:g}"
         if isinstance(value, float)
@@ -165,6 +176,15 @@ def _day(time: datetime) -> str:
 
 def _options(domain: str, row: Row, unit: Unit) -> None:
     st.markdown("##### What could be done")
+    table = actions.by_place(domain, row["action"])
+    if table is not None:
+        st.caption("Decided for all places at once; nothing is left to chance.")
+        st.dataframe(
+            table.rename({name: name[:1].upper() + name[1:] for name in table.columns}),
+            hide_index=True,
+            height="content",
+        )
+        return
     if not row["eligible"]:
         st.info(
             "The actions are a range of numbers, not a list: there is one density and no table of"

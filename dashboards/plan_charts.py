@@ -60,11 +60,12 @@ def _days(rows: pl.DataFrame, *, title: str | None = "Day (UTC)") -> alt.X:
     )
 
 
-def _now(rows: pl.DataFrame, x: alt.X, ink: str) -> alt.Chart:
-    """The dashed line before the newest decided day."""
+def _now(rows: pl.DataFrame, x: alt.X, ink: str, *, by: Sequence[str] = ()) -> alt.Chart:
+    """The dashed line before the newest decided day, once for each of `by`."""
     return (
         alt.Chart(rows)
         .transform_filter("datum.state == 'now'")
+        .transform_aggregate(rows="count()", groupby=["day", *by])
         .mark_rule(strokeDash=[5, 4], strokeWidth=1.5, color=ink)
         .encode(x=x.copy().bandPosition(0))
     )
@@ -143,7 +144,7 @@ def stock(rows: pl.DataFrame, *, ink: str, tall: bool) -> charts.Layers:
     `rows` are those of `plan/stock` with `day` and the item's `title`. `tall` for one item, small
     charts for more.
     """
-    last = pl.col("period") == pl.col("period").filter(pl.col("state") == "past").max()
+    last = pl.col("starts_at") == pl.col("starts_at").filter(pl.col("state") == "past").max()
     rows = rows.with_columns(
         (-pl.coalesce("lost", "lost_expected")).alias("below"),
         pl.coalesce("stock", "middle").alias("at"),
@@ -186,7 +187,9 @@ def stock(rows: pl.DataFrame, *, ink: str, tall: bool) -> charts.Layers:
         x=x, y=alt.Y("at:Q", title=title), tooltip=tooltip
     )
     zero = base.mark_rule(color=charts.GREY).encode(y=alt.datum(0))
-    layers = alt.layer(corridor, lost, zero, middle, known, _now(rows, x, ink), points)
+    layers = alt.layer(
+        corridor, lost, zero, middle, known, _now(rows, x, ink, by=["title"]), points
+    )
     if tall:
         return layers.properties(height=300)
     return layers.properties(width=152, height=96).facet(

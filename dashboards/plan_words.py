@@ -58,29 +58,39 @@ def _changes(now: pl.DataFrame) -> str:
 
 
 def _running_out(items: pl.DataFrame) -> str:
-    """Of what is in stock, what ends; what is out of stock already is another matter."""
-    stocked = items.filter(pl.col("stock") > 0)
-    likely = stocked.drop_nulls("likely_out_at").sort("likely_out_at", "item")
-    may = stocked.filter(pl.col("likely_out_at").is_null()).drop_nulls("may_run_out_at")
+    """What the plan makes and still lets run out; what it does not make is another matter."""
+    made = items.filter("made", pl.col("stock") > 0)
+    likely = made.drop_nulls("likely_out_at").sort("likely_out_at", "item")
+    may = made.filter(pl.col("likely_out_at").is_null()).drop_nulls("may_run_out_at")
     said: list[str] = []
-    for (time,), found in likely.group_by("likely_out_at", maintain_order=True):
-        said.append(
-            f"**{_numbered('item', found['item'].to_list())}"
-            f" {'is' if found.height == 1 else 'are'} likely to run out on {day(time)}**"  # pyright: ignore[reportArgumentType]
-        )
+    if likely.height:
+        first, when = _first(likely, "likely_out_at")
+        verb = "is" if len(first) == 1 else "are"
+        said.append(f"{_numbered('item', first)} {verb} **likely to run out on {when}**")
     if may.height:
-        first = may.filter(pl.col("may_run_out_at") == pl.col("may_run_out_at").min())
-        later = may.height - first.height
-        said.append(
-            f"{_numbered('item', first['item'].to_list())} may run out on"
-            f" {day(first['may_run_out_at'][0])}"
-            + (f", {_count(later, 'more item')} later" if later else "")
-        )
-    sentence = "; ".join(said) or "nothing in stock is about to run out"
+        first, when = _first(may, "may_run_out_at")
+        said.append(f"{_numbered('item', first)} may run out on {when}")
+    sentence = "; ".join(said) or "nothing that the plan makes is about to run out"
+    return f"{sentence[:1].upper()}{sentence[1:]}.{_not_made(items)}"
+
+
+def _first(items: pl.DataFrame, column: str) -> tuple[list[int], str]:
+    """The items that come first by a date, and that day; how many come later."""
+    first = items.filter(pl.col(column) == pl.col(column).min())
+    later = items.height - first.height
+    more = f", {_count(later, 'more item')} later" if later else ""
+    return first["item"].to_list(), f"{day(first[column][0])}{more}"
+
+
+def _not_made(items: pl.DataFrame) -> str:
+    """What is not in the plan: gone already, or going."""
     gone = items.filter(absent()).height
-    return f"{sentence[:1].upper()}{sentence[1:]}." + (
-        f" {gone} of {items.height} items are out of stock and not in the plan." if gone else ""
-    )
+    going = items.filter(pl.col("stock") > 0, ~pl.col("made")).drop_nulls("likely_out_at")
+    said = [f"{_count(gone, 'item')} out of stock"] if gone else []
+    if going.height:
+        number = f"{going.height} more" if gone else _count(going.height, "item")
+        said.append(f"{number} out by {day(going['likely_out_at'].sort()[-1])}")
+    return f" Not in the plan: {', '.join(said)}." if said else ""
 
 
 def _count(number: int, what: str) -> str:
@@ -103,18 +113,19 @@ def absent() -> pl.Expr:
 
 def titles(items: pl.DataFrame) -> dict[int, str]:
     """What is written above the chart of each item, those that run out first the first."""
-    ordered = items.sort(absent(), "likely_out_at", "may_run_out_at", "item", nulls_last=True)
+    order = (~pl.col("made"), "likely_out_at", "may_run_out_at", "item")
+    ordered = items.sort(*order, nulls_last=True)
     return {row["item"]: f"Item {row['item']}{_note(row)}" for row in ordered.to_dicts()}
 
 
 def _note(row: Row) -> str:
     if row["stock"] == 0 and not row["made"]:
         return " · not in the plan"
-    if row["likely_out_at"] is not None:
-        return f" ▼ out {day(row['likely_out_at'])}"
-    if row["may_run_out_at"] is not None:
-        return f" ▽ may be out {day(row['may_run_out_at'])}"
-    return ""
+    when = row["likely_out_at"] or row["may_run_out_at"]
+    if when is None:
+        return ""
+    mark = "▽ may be out" if row["likely_out_at"] is None else "▼ out"
+    return f" {mark} {when:%-d %b}" + ("" if row["made"] else " · not made")
 
 
 def left_out(items: pl.DataFrame) -> str:

@@ -35,7 +35,7 @@ def fields(generation: Row, evaluation: pl.DataFrame, unit: Unit) -> Fields:
     given |= {
         ("config", name.replace("_", " ")): _written(value) for name, value in config.items()
     }
-    told = {"since", "until", "unresolved_share", "predecessors", "airflow"}
+    told = {"since", "until", "unresolved_share", "predecessors", "airflow", "curve"}
     given |= {
         ("training", name.replace("_", " ")): _written(value)
         for name, value in details.items()

@@ -39,6 +39,12 @@ def domain_of(name: str) -> Domain | None:
     return next((domain for domain in all_domains() if domain.name == name), None)
 
 
+def plans(name: str) -> bool:
+    """Whether the domain plans what machines make, so that the page of plans has something."""
+    domain = domain_of(name)
+    return domain is not None and "set_up" in domain.units
+
+
 def unit_of(name: str) -> Unit:
     """The unit of the domain of that name."""
     domain = domain_of(name)

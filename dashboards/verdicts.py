@@ -93,6 +93,22 @@ CHECKS = {
         "reward",
         "The largest loss among segments that significantly lose; 0 where none does.",
     ),
+    "illegal_actions": Check(
+        "actions that cannot be done",
+        "number",
+        "Choices of the candidate that no machine can carry out; one is too many.",
+    ),
+    "difference_from_rotation": Check(
+        "gain over the tuned rotation (H2), lower bound",
+        "reward",
+        "Below zero the candidate may be worse than the rotation, whoever is champion.",
+    ),
+    "demand_drift": Check(
+        "distance of demand from its law",
+        "errors",
+        "Of the item furthest off: far away, simulation speaks of another world than the plant's.",
+    ),
+    "episodes": Check("episodes simulated", "number", "The same for candidate and champion."),
     "unresolved_share": Check(
         "share of decisions without an outcome",
         "share",

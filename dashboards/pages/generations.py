@@ -168,10 +168,10 @@ def estimates(generations: pl.DataFrame, why: pl.DataFrame, unit: Unit) -> None:
         with left:
             st.subheader("Better than the champion?")
             st.caption(
-                "Candidate minus the champion of its time, on the same held-out decisions, with"
-                f" its {level} interval. **Only an interval wholly above the dashed line, the"
-                f" gate's limit of {limit:+.2f} {unit.points}, can be promoted**, and the gate"
-                " asks more of each where several compete."
+                "Candidate minus the champion of its time, on the same held-out decisions or"
+                f" simulated episodes, with its {level} interval. **Only an interval wholly above"
+                f" the dashed line, the gate's limit of {limit:+.2f} {unit.points}, can be"
+                " promoted**, and the gate asks more of each where several compete."
             )
             st.altair_chart(charts.difference(judged, limit=limit, points=unit.points))
         with right:

@@ -13,7 +13,7 @@ import states
 import streamlit as st
 import verdicts
 from provenance import DATE
-from units import Unit, unit_of
+from units import Unit, plans, unit_of
 
 ESTIMATORS = {
     "DR": "The reward model's prediction, corrected by the weighted errors it made on the log:"
@@ -28,6 +28,7 @@ ESTIMATORS = {
     "DRos": "DR with weights shrunk as far as the data advise.",
     "DM": "The reward model's prediction alone: no noise of weights, all of the model's bias.",
 }
+IDLE = "idle"
 BIASED = ("DM", "Switch-DR", "DRos", "clipped IPS")
 WEIGHTS = {
     "weight_median": "half of the log is below",
@@ -57,10 +58,64 @@ def page() -> None:
     number = choice.generation(mine["number"].to_list(), titles, label="Candidate")
     evaluation = queries.read("evaluation/of_generation", domain=domain, number=number)
     verdict = queries.read("verdict/of_generation", domain=domain, number=number)
+    if simulated(evaluation):
+        from_simulation(domain, number, evaluation, verdict, unit)
+        return
     headline(domain, number, evaluation, unit)
     if not refused(evaluation):
         estimates(evaluation, verdict, unit)
     support(evaluation, verdict, unit)
+
+
+def simulated(evaluation: pl.DataFrame) -> bool:
+    """Whether the answer came from running both policies in a simulator, not from a log."""
+    main = evaluation.filter(pl.col("role") == "difference").row(0, named=True)
+    return str(main["method"]).startswith("paired over episodes")
+
+
+def from_simulation(
+    domain: str, number: int, evaluation: pl.DataFrame, verdict: pl.DataFrame, unit: Unit
+) -> None:
+    """What a simulator said of a candidate: no log, so no weights and no support to show."""
+    main = evaluation.filter(pl.col("role") == "difference").row(0, named=True)
+    st.markdown(
+        f"No log was asked: generation {number} and generation {evaluation['champion'][0]}, the"
+        f" champion of its time, each ran the same {main['n']:,} simulated episodes. Candidate"
+        f" minus champion: **{provenance.interval(main, unit)}** ({100 * main['level']:.4g} %"
+        f" interval); evaluated {evaluation['evaluated_at'][0].strftime(DATE)}."
+    )
+    with st.container(horizontal=True):
+        sign_in.link(
+            "generations", "Its verdict and lineage", domain=domain, generation=str(number)
+        )
+        if plans(domain):
+            sign_in.link("plan", "Its learning curve and gap to the bound", domain=domain)
+    st.subheader("What would each earn?")
+    idle = evaluation.filter(pl.col("name") == IDLE)["value"]
+    st.caption(
+        f"{unit.reward[:1].upper()}{unit.reward[1:]} in {unit.symbol}; more is better."
+        + (f" Doing nothing earns {unit.value(idle[0])}, off this scale." if idle.len() else "")
+    )
+    rows = (
+        evaluation.filter(
+            pl.col("role").is_in(["candidate", "champion", "estimate"]),
+            pl.col("lower").is_finite(),
+            pl.col("name") != IDLE,
+        )
+        .with_columns(
+            pl.when(pl.col("name") == "").then("role").otherwise("name").alias("name"),
+            pl.when(pl.col("role") == "estimate")
+            .then(pl.lit("baseline"))
+            .otherwise("role")
+            .alias("whose"),
+            pl.col("value", "lower", "upper") * unit.scale,
+        )
+        .sort("value", descending=True)
+    )
+    if rows.height:
+        st.altair_chart(off_policy_charts.intervals(rows, title=f"Value, {unit.symbol}"))
+    st.subheader("What else was checked?")
+    checked(evaluation, verdict, unit)
 
 
 def headline(domain: str, number: int, evaluation: pl.DataFrame, unit: Unit) -> None:
@@ -241,12 +296,18 @@ def support(evaluation: pl.DataFrame, verdict: pl.DataFrame, unit: Unit) -> None
             " of zero, on actions it would never take, are not drawn."
         )
         st.altair_chart(off_policy_charts.weights(heavy))
+    checked(evaluation, verdict, unit)
+
+
+def checked(evaluation: pl.DataFrame, verdict: pl.DataFrame, unit: Unit) -> None:
+    """Each check of an evaluation with the gate's limit."""
+    checks = checks_of(evaluation)
     reasons = verdict["reasons"][0] if verdict.height else "[]"
     limits = {row["rule"]: row for row in verdicts.rules(reasons, unit).iter_rows(named=True)}
     known = [name for name in verdicts.CHECKS if name in checks]
     known += [name for name in checks if name not in verdicts.CHECKS]
     if not known:
-        st.info("Nothing about support was recorded with this evaluation.")
+        st.info("Nothing was checked in this evaluation.")
         return
     st.caption("Each check, what the gate allows where it has a limit, and what it tells.")
     st.table(

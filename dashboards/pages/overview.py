@@ -13,7 +13,7 @@ import sign_in
 import streamlit as st
 from glance import Answer
 from states import empty, guarded, shown
-from units import domain_of, unit_of
+from units import domain_of, plans, unit_of
 
 from decisions.domains import all_domains
 from decisions.settings import settings
@@ -221,6 +221,8 @@ def _links(each: Glance) -> None:
             )
         if each.facts["champion"] is not None:
             sign_in.link("generations", f"Generations of {each.name}", domain=each.name)
+        if plans(each.name) and each.facts["decisions"]:
+            sign_in.link("plan", f"Plan of {each.name}", domain=each.name)
 
 
 def domains() -> None:

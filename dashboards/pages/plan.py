@@ -92,7 +92,7 @@ def headline(
         " demand.",
     )
     known = costs.drop_nulls("realised")
-    days = known["period"].n_unique()
+    days = known["day"].n_unique()
     cost, promised = (float(known[name].sum()) for name in ("realised", "expected"))
     columns[1].metric(
         f"Cost of the {days} days before",
@@ -184,7 +184,7 @@ def stock(asked: dict[str, str], items: pl.DataFrame, *, ink: str) -> None:
             .cast(pl.Enum(list(titles.values())))
             .alias("title")
         )
-        .sort("title", "period")
+        .sort("title", "starts_at")
     )
     if named.height:
         st.vega_lite_chart(plan_charts.stock(named, ink=ink, tall=item is not None))

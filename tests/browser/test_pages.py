@@ -10,6 +10,7 @@ pytestmark = pytest.mark.slow
 
 TITLES = {
     "overview": "Overview",
+    "plan": "Plan",
     "generations": "Generations",
     "oscillation": "Oscillation",
     "off_policy": "Off-policy",

@@ -82,6 +82,8 @@ def test_choices_are_in_the_address_and_survive_reload_and_back(page: Page, usua
     [
         "oscillation?domain=nowhere&series=%3Cscript%3E",
         "oscillation?domain=lotsizing",
+        "plan?domain=navigation&plant=nowhere&item=x",
+        "decisions?domain=lotsizing",
         "oscillation?domain=navigation",
         "oscillation?domain=fishery",
         "generations?domain=parcels",
@@ -99,6 +101,7 @@ def test_an_odd_address_is_answered_in_words(page: Page, usual: str, address: st
 
     assert title(page) in {
         "Overview",
+        "Plan",
         "Oscillation",
         "Generations",
         "Off-policy",
@@ -106,4 +109,35 @@ def test_an_odd_address_is_answered_in_words(page: Page, usual: str, address: st
         "Audit",
     }
     expect(page.get_by_text("cannot be read")).to_have_count(0)
+    sound(page)
+
+
+def test_a_planner_goes_from_the_overview_to_an_item_and_to_the_decision(
+    page: Page, usual: str
+) -> None:
+    visit(page, usual)
+    page.get_by_role("link", name="Plan of lotsizing").click()
+    expect(page.get_by_role("heading", name="Plan", level=1)).to_be_visible()
+    expect(page).to_have_url(re.compile(r"/plan\?.*domain=lotsizing"))
+    drawn(page)
+    expect(page.get_by_text("is expected to cost")).to_be_visible()
+    expect(page.locator("[data-testid=stVegaLiteChart] canvas").first).to_be_visible()
+
+    choose(page, "Plant", "6x3/2")
+    expect(page).to_have_url(re.compile(r"plant=6x3%2F2"))
+    choose(page, "Item", re.compile("Item 5"))
+    expect(page).to_have_url(re.compile(r"item=5"))
+    page.reload()
+    drawn(page)
+    expect(page).to_have_url(re.compile(r"plant=6x3%2F2.*item=5"))
+    sound(page)
+    picture(page, "plan-item")
+
+    page.get_by_role("link", name="The newest decision").click()
+    expect(page.get_by_role("heading", name=re.compile(r"^Decision \d+"))).to_be_visible()
+    drawn(page)
+    expect(page.get_by_text("on machines 1 to")).to_be_visible()
+    page.get_by_role("link", name="The plan of 6x3/2").click()
+    expect(page.get_by_role("heading", name="Plan", level=1)).to_be_visible()
+    drawn(page)
     sound(page)

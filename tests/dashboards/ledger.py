@@ -29,6 +29,7 @@ from decisions.judging import judge_together
 from decisions.policy import FloatArray
 from decisions.store import artifacts, decision_log, generations
 from decisions.store.database import Database
+from tests.dashboards.plan_ledger import planned
 from tests.dashboards.samples import DAY, START, begun, estimate
 
 CYCLES = 16
@@ -181,19 +182,10 @@ def _open_bandit(db: Database) -> None:
 
 
 def _lotsizing(db: Database) -> None:
-    """One generation, too unsure to be promoted; one cycle, so nothing can be diagnosed."""
-    begun(db, "lotsizing")
-    now = START + DAY
-    [number] = _planned(db, "lotsizing", ["pdppo"], now)
-    unsure = Evaluation(
-        candidate=estimate(0.52, 0.08),
-        champion=estimate(0.51, 0.08),
-        difference=estimate(0.01, 0.05),
-    )
-    generations.record_evaluation(db, "lotsizing", number, 0, unsure, now=now)
-    generations.record_verdict(db, "lotsizing", number, judge(unsure, GateRule()), now=now)
+    """Plans, candidates too unsure to be promoted, and one cycle: nothing can be diagnosed."""
+    planned(db)
     one = Series(value=np.array([0.01]), standard_error=np.array([0.025]))
-    _record(db, "lotsizing", {"pdppo": one}, first=now)
+    _record(db, "lotsizing", {"pdppo": one}, first=START + DAY)
 
 
 def _navigation(db: Database) -> None:

@@ -5,6 +5,7 @@ Their days are simulated under a rotation; how policies learned and were judged 
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ import polars as pl
 from decisions.domains.lotsizing.forecast import forecast
 from decisions.domains.lotsizing.instance import Instance, generate
 from decisions.domains.lotsizing.plant import Plant, PlantState, Setups
-from decisions.evaluation import Evaluation
+from decisions.evaluation import Estimate, Evaluation
 from decisions.frames import DECISIONS, OUTCOMES, SLOTS, UNITS, unit_id
 from decisions.gate import GateRule, judge
 from decisions.policy import FloatArray, IntArray
@@ -26,8 +27,11 @@ from tests.dashboards.samples import DAY, START, begun, estimate
 
 HORIZON = 14  # periods of a nominal plan
 PERIODS = 20
-INSTANCE = generate(6, 3, stream(5, "plan ledger"), name="6x3")
-GROUPS = ((3, 4), (2, 6), (1,))
+INSTANCE = replace(
+    generate(6, 3, stream(5, "plan ledger"), name="6x3"),
+    production=np.array([[0, 0, 24, 21, 9, 5], [8, 30, 0, 12, 6, 26], [9, 17, 33, 0, 20, 0]]),
+)
+GROUPS = ((3, 4), (2, 6), (1,))  # nobody makes item 5
 COSTS = {  # cost units a period
     "idle": 75.4,
     "H1 static assignment": 18.1,
@@ -203,13 +207,17 @@ def judged(db: Database, domain: str, *, plant: str, now: datetime) -> None:
     champion = COSTS["H2 grouped rotation"]
     for number, (policy, cost) in zip(numbers, CANDIDATES.items(), strict=True):
         evaluation = Evaluation(
-            candidate=estimate(-cost, 0.4),
-            champion=estimate(-champion, 0.3),
-            difference=estimate(champion - cost, 0.9),
+            candidate=_simulated(-cost, 0.4),
+            champion=_simulated(-champion, 0.3),
+            difference=replace(
+                estimate(champion - cost, 0.9),
+                method="paired over episodes, common random numbers",
+            ),
             estimates={
-                name: estimate(-each, 0.0 if name == "lower bound" else 0.25)
+                name: _simulated(-each, 0.0 if name == "lower bound" else 0.25)
                 for name, each in COSTS.items()
             },
+            checks={"illegal_actions": 0.0, "episodes": 1000.0, "demand_drift": 1.7},
         )
         generations.record_artifact(
             db,
@@ -222,6 +230,10 @@ def judged(db: Database, domain: str, *, plant: str, now: datetime) -> None:
         )
         generations.record_evaluation(db, domain, number, 0, evaluation, now=now)
         generations.record_verdict(db, domain, number, judge(evaluation, GateRule()), now=now)
+
+
+def _simulated(value: float, half: float) -> Estimate:
+    return replace(estimate(value, half), method="mean over episodes")
 
 
 def _curve(cost: float, seed: int) -> list[list[float]]:

@@ -13,7 +13,7 @@ from tests.dashboards.conftest import DASHBOARDS
 PAGES = sorted(path.stem for path in (DASHBOARDS / "pages").glob("*.py"))
 OPEN = {
     "viewer": {"overview", "generations", "oscillation", "off_policy"},
-    "manager": {"overview", "generations", "oscillation", "off_policy", "decisions"},
+    "manager": {"overview", "plan", "generations", "oscillation", "off_policy", "decisions"},
     "auditor": set(PAGES),
 }
 
@@ -39,7 +39,7 @@ def _refused(page: AppTest) -> bool:
 
 
 def test_every_page_of_the_menu_is_tested_here() -> None:
-    assert len(PAGES) == 6
+    assert len(PAGES) == 7
 
 
 @pytest.mark.parametrize("name", PAGES)

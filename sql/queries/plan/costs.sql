@@ -45,4 +45,4 @@ select
 from followed
 cross join lateral generate_series(0, case when age = 1 then h - 1 else 0 end) as ahead
 cross join parts
-order by period, place;
+order by starts_at, place;

@@ -68,4 +68,4 @@ select
 from planned
 cross join lateral generate_series(1, h - 1) as ahead
 cross join lateral generate_series(1, m) as machine
-order by period, machine;
+order by starts_at, machine;

@@ -76,4 +76,4 @@ select
 from planned
 cross join lateral generate_series(0, h - 1) as ahead
 cross join lateral generate_series(1, i) as item
-order by period, item;
+order by starts_at, item;
