@@ -28,10 +28,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import combinations
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from decisions.domains.lotsizing.dispatch import Costs, GroupTables, Index
 from decisions.domains.lotsizing.exact import item_lookahead
 from decisions.domains.lotsizing.instance import Instance
 from decisions.domains.lotsizing.plant import PlantState
@@ -39,6 +40,9 @@ from decisions.domains.lotsizing.tables import Setups
 from decisions.errors import ArtifactAltered, DataError
 from decisions.policy import FloatArray, IntArray
 from decisions.seeds import stream
+
+Costs = npt.NDArray[np.float32]
+Index = npt.NDArray[np.int32]
 
 LARGEST_STOCK = 2_000  # capacity plus demand, in units: a table holds every stock of an item
 PAIR_INTERVALS = 30  # of stock up to the capacity, in the tables of groups of two
@@ -49,6 +53,30 @@ SLACK = 1e-2  # by which a plan with a group may cost more than the best, for th
 TABLES, ABOUT = "tables.safetensors", "decomposition.json"
 SAVED = ("costs", "idle", "machine", "members", "offset", "sizes", "node", "share", "planned")
 ROUNDS = 3_000  # of the search for the planned partition
+
+
+class GroupTables(NamedTuple):
+    """Expected costs to go of G groups and of items that nobody makes, and how to read them.
+
+    All costs are those of post-decision states: this period's demand and all that follows. The
+    table of group `g` in period `t` starts at `costs[t, offset[g]]`: first the machine is left
+    without a set-up of the group, then with the one of each member; within, stocks of the first
+    member and then of the second. A group of one knows every stock, a group of two the nodes.
+    """
+
+    costs: Costs  # (periods, width)
+    idle: Costs  # (periods, I, stocks)
+    machine: Index  # (G,)
+    members: Index  # (G, 2), ascending
+    offset: IntArray  # (G,)
+    group: Index  # (M, I, I), the group of a machine and two items (twice the same: one), or -1
+    sizes: IntArray  # (2, I), stocks of an item in a group of one, nodes in a group of two
+    node: Index  # (I, stocks), the node at or below a stock
+    share: Costs  # (I, stocks), of the next node in a stock
+    production: IntArray  # (M, I)
+    setup_cost: FloatArray  # (M, I)
+    setup_loss: IntArray  # (M, I)
+    lost_sales_cost: FloatArray  # (I,)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -246,7 +274,7 @@ class _Groups:
         self.instance = instance
         every = int(instance.capacity.max())
         self.stocks = [_ItemStocks(instance, i, every) for i in range(instance.items)]
-        self.idle = np.stack([_idle_costs(instance, stocks) for stocks in self.stocks], axis=1)
+        self.idle = idle_costs(instance)
         self.idle_start = np.array(
             [s.start @ self.idle[0, s.item, : len(s.nodes)] for s in self.stocks]
         )
@@ -294,15 +322,22 @@ def _nodes(capacity: int, most: int, intervals: int) -> IntArray:
     return np.unique(np.rint(np.concatenate([below, above])).astype(np.int64))
 
 
-def _idle_costs(instance: Instance, stocks: _ItemStocks) -> Costs:
-    """Expected costs to go of an item that nobody makes, (T, longest), after the decision."""
-    longest = int(instance.capacity.max()) + instance.demand.shape[1]
-    costs = np.zeros((instance.horizon, longest), dtype=np.float32)
-    node = np.minimum(np.arange(longest, dtype=np.int64), len(stocks.nodes) - 1)
-    value: FloatArray = np.zeros(len(stocks.nodes))
-    for period in reversed(range(instance.horizon)):
-        value = stocks.cost + np.dot(stocks.law, value)
-        costs[period] = value[node]
+def idle_costs(instance: Instance) -> Costs:
+    """Expected costs to go of items that nobody makes, (T, I, stocks), after a period's decision.
+
+    Stocks are 0 to the largest capacity plus the largest demand; beyond them nothing changes.
+    """
+    every = int(instance.capacity.max())
+    costs = np.zeros(
+        (instance.horizon, instance.items, every + instance.demand.shape[1]), np.float32
+    )
+    for item in range(instance.items):
+        stocks = _ItemStocks(instance, item, every)
+        node = np.minimum(np.arange(costs.shape[2], dtype=np.int64), len(stocks.nodes) - 1)
+        value: FloatArray = np.zeros(len(stocks.nodes))
+        for period in reversed(range(instance.horizon)):
+            value = stocks.cost + stocks.law @ value
+            costs[period, item] = value[node]
     return costs
 
 

@@ -6,43 +6,14 @@ most one group: `member` (M, 2) holds its items, `owner` (I,) the place of each 
 counted row by row.
 """
 
-from typing import NamedTuple
-
 import numpy as np
-import numpy.typing as npt
 
+from decisions.domains.lotsizing.decomposition import Costs, GroupTables, Index
 from decisions.domains.lotsizing.stepping import compiled
 from decisions.domains.lotsizing.tables import Setups, Units
 from decisions.policy import FloatArray, IntArray
 
-Costs = npt.NDArray[np.float32]
-Index = npt.NDArray[np.int32]
-
 NEGLIGIBLE = 1e-6  # a change of cost that is none
-
-
-class GroupTables(NamedTuple):
-    """Expected costs to go of G groups and of items that nobody makes, and how to read them.
-
-    All costs are those of post-decision states: this period's demand and all that follows. The
-    table of group `g` in period `t` starts at `costs[t, offset[g]]`: first the machine is left
-    without a set-up of the group, then with the one of each member; within, stocks of the first
-    member and then of the second. A group of one knows every stock, a group of two the nodes.
-    """
-
-    costs: Costs  # (periods, width)
-    idle: Costs  # (periods, I, stocks)
-    machine: Index  # (G,)
-    members: Index  # (G, 2), ascending
-    offset: IntArray  # (G,)
-    group: Index  # (M, I, I), the group of a machine and two items (twice the same: one), or -1
-    sizes: IntArray  # (2, I), stocks of an item in a group of one, nodes in a group of two
-    node: Index  # (I, stocks), the node at or below a stock
-    share: Costs  # (I, stocks), of the next node in a stock
-    production: IntArray  # (M, I)
-    setup_cost: FloatArray  # (M, I)
-    setup_loss: IntArray  # (M, I)
-    lost_sales_cost: FloatArray  # (I,)
 
 
 @compiled
