@@ -6,9 +6,10 @@ Manhattan distance to the goal), and a hole costs 1 / (rows + columns). A hole e
 only at the next move, with no reward, unless the ice slips the walker out of it; the goal ends it
 at once. The rewards make it best to loiter beside the goal: report how often it is reached apart.
 
-Source: the second test bed of Felizardo, Fadda and others, "Post-decision proximal policy
-optimization" (2025), after Gymnasium's FrozenLake. There the intended tile is the post-decision
-state, its own reward is without the hole's cost, and an episode is cut off after 100 steps.
+Source: the second test bed of Felizardo, Fadda and others (2025), "Post-decision proximal policy
+optimization with dual critic networks", arXiv 2504.05150, after Gymnasium's FrozenLake. There
+the intended tile is the post-decision state, its own reward is without the hole's cost, and an
+episode is cut off after 100 steps.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,12 @@
 """A plant to plan: machines, items, costs and demand laws, from a file, a generator or a package.
 
-Source: the published instances and their generator are those of Felizardo, Fadda and others,
-"Post-decision proximal policy optimization" (2025), and of discrete_lot_sizing.
+Source: the four published instances and the rule of their generator belong to Felizardo, Fadda
+and others (2025), "Post-decision proximal policy optimization with dual critic networks", arXiv
+2504.05150.
 """
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
@@ -151,7 +153,7 @@ def instance_of(text: str) -> Instance:
     """
     try:
         record = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"this is not JSON: {error}") from error
     if not isinstance(record, dict):
         raise DataError(f"a plant is a JSON object; this is a {type(record).__name__}")
@@ -309,6 +311,8 @@ def _number_rows(name: str, value: object) -> Any:
         return checked
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise DataError(f"{name} is {value!r}; wanted a number")
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise DataError(f"{name} is too large; wanted a number of at most {LARGEST}")
     return value
 
 

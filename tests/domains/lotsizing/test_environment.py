@@ -107,6 +107,18 @@ def test_only_an_unmasked_environment_takes_items_that_cannot_be_made() -> None:
         masked.apply(state, action)
 
 
+def test_the_columns_to_keep_are_one_where_a_choice_keeps_the_set_up() -> None:
+    environment = PlantEnvironment(Plant(packaged("15x5")))
+    state = environment.reset(RowKeys(0, np.arange(6)))
+    columns = environment.keep_columns
+
+    assert columns is not None
+    shown = environment.observe(state)[:, slice(*columns)].reshape(6, 5, 16)
+    np.testing.assert_array_equal(shown.argmax(axis=2), state.set_up)
+    np.testing.assert_array_equal(shown.sum(axis=2), 1)
+    assert PlantEnvironment(environment.plant, "inventory").keep_columns is None
+
+
 @pytest.mark.parametrize("observation", ["full", "inventory", "inventory+setup"])
 def test_backends_observe_the_same_bits(observation: Observation) -> None:
     plain = PlantEnvironment(Plant(packaged("15x5"), "numpy"), observation)

@@ -147,6 +147,7 @@ def at(field: str, value: Any) -> Edit:
         (at("setup_loss", -1), r"setup_loss\[0\]\[0\] is -1"),
         (at("capacity", 0), r"capacity\[0\] is 0; wanted an integer >= 1"),
         (at("capacity", 1e300), r"capacity\[0\] is 1e\+300; wanted an integer"),
+        (at("capacity", 10**400), "capacity is too large"),
         (at("holding_cost", float("inf")), r"holding_cost\[0\] is inf"),
         (at("lost_sales_cost", [1, 2]), r"lost_sales_cost has shape \(2,\); wanted \(3,\)"),
         (at("lost_sales_cost.2", None), r"lost_sales_cost\[2\] is None; wanted a number"),
