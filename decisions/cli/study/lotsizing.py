@@ -17,6 +17,7 @@ policy is called best was decided on other episodes, scenarios 20,000 to 20,199.
 - *H2*: each machine takes turns between the items of its group; groups by simulated annealing.
 - *H3*: H2 that stops when stock lasts to the end, waits while stock is high, and uses the
   set-ups that it finds.
+- *H4*: one-step rollout: what each machine does now is chosen by simulating H2 from there on.
 - *priced*: each period the best matching of machines to items, given each item's exact cost to
   go when machines are rented at the prices of the lower bound.
 - *decomposition*: one-step look-ahead on exact costs to go of groups of a machine and its items,
@@ -41,6 +42,7 @@ from decisions.domains.lotsizing.instance import PACKAGED, Instance, packaged, r
 from decisions.domains.lotsizing.lower_bound import lagrangian_bound, packaged_bound
 from decisions.domains.lotsizing.plant import Plant, PlantState
 from decisions.domains.lotsizing.priced_policy import priced_policy
+from decisions.domains.lotsizing.rollout import Rollout
 from decisions.domains.lotsizing.rotation import rotation_of
 from decisions.domains.lotsizing.simulation import (
     evaluation_episodes,
@@ -89,6 +91,7 @@ RULES = {
     "H1": Rule(make=lambda instance: static_assignment(instance).act),
     "H2": Rule(make=lambda instance: rotation_of(instance).act),
     "H3": Rule(make=lambda instance: improved_rotation_of(instance).act),
+    "H4": Rule(make=lambda instance: Rollout.of(instance).act, looks_ahead=True, episodes=200),
     "priced": Rule(make=lambda instance: priced_policy(instance).act, looks_ahead=True),
     "decomposition": Rule(make=lambda instance: decomposition(instance).act, looks_ahead=True),
 }
@@ -114,13 +117,12 @@ def run(
     """All policies, each stored once measured; with `learn` False those that need no training."""
     plant = instance_named(instance)
     mark = plant.digest[:8]
-    jobs: dict[str, Callable[[], Any]] = {}
+    jobs: dict[str, Callable[[], Any]] = {name: partial(_computed, plant, name) for name in RULES}
+    jobs["bound"] = partial(_bound, plant)
     for method in METHODS if learn else ():
         for lessons in (0, steps // 4):
             name = f"{method}, {'after H2' if lessons else 'from scratch'}"
             jobs[name] = partial(_learned, plant, method, lessons=lessons, steps=steps)
-    jobs |= {name: partial(_computed, plant, name) for name in reversed(RULES)}
-    jobs["bound"] = partial(_bound, plant)
     keys = {name: f"{mark}-{name.lower().replace(',', '').replace(' ', '-')}" for name in jobs}
     done = stored(
         bench,
