@@ -50,8 +50,7 @@ class PostState(NamedTuple):
 class Plant:
     """The kernels of one instance. Both backends give the same bits, whatever the threads.
 
-    `backend` "numba" compiles at the first call; "numpy" is plain. `threads` share the rows of
-    the compiled one.
+    `backend` "numba" compiles at the first call; "numpy" is plain. `threads` share the rows.
     """
 
     instance: Instance
@@ -75,11 +74,8 @@ class Plant:
             DataError: an action is no item, or of another shape.
         """
         chosen = self.choices(action, len(state.inventory), masked=False)
-        inventory, set_up, cost = (
-            state.inventory.copy(),
-            state.set_up.copy(),
-            np.empty(len(chosen)),
-        )
+        inventory, set_up = state.inventory.copy(), state.set_up.copy()
+        cost = np.empty(len(chosen))
         self.share(self.kernels.apply, (self.tables, chosen), (inventory, set_up, cost))
         return PostState(inventory, set_up, state.period), cost
 
@@ -161,7 +157,10 @@ class Plant:
         inputs: tuple[object, ...],
         outputs: tuple[npt.NDArray[Any], ...],
     ) -> None:
-        """Calls `kernel(*inputs, first, last, *outputs)` for runs of rows, one a thread."""
+        """Calls `kernel(*inputs, first, last, *outputs)` for runs of rows, one a thread.
+
+        What counts as a row is an entry of the first output.
+        """
         rows = len(outputs[0])
         if self.threads == 1 or rows < 2 * self.threads:
             kernel(*inputs, 0, rows, *outputs)
