@@ -61,7 +61,7 @@ COARSE_TO_FINE = (
     Stage(blocks=10, evaluations=40, first_step=0.06, last_step=0.01),
     Stage(blocks=100, evaluations=100, first_step=0.02, last_step=0.002),
 )
-ONE_EPISODE = (Stage(blocks=100, evaluations=80, first_step=0.12, last_step=0.004),)
+ONE_EPISODE = (Stage(blocks=100, evaluations=50, first_step=0.15, last_step=0.008),)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -153,7 +153,7 @@ def refined_bound(
         DataError: the tables of costs-to-go would not fit into memory.
     """
     items = _items(instance)
-    gib = sum(item.start.size for item in items) * (instance.horizon + 1) * 8 / 2**30
+    gib = sum(item.start.size * 2.3 for item in items) * (instance.horizon + 1) * 8 / 2**30
     if gib > LARGEST_MEMORY_GIB:
         raise DataError(
             f"{instance.name!r} would need {gib:.1f} GiB of costs-to-go; wanted at most"
@@ -279,19 +279,26 @@ class Item:
         usage[self.machines] += used
         return value
 
-    def costs_to_go(self, prices: FloatArray) -> FloatArray:
-        """The least expected costs with rents from every period and state on."""
-        from decisions.domains.lotsizing.machine_rent import costs_to_go
+    def costs_to_go(self, prices: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The least expected costs with rents of every period and state on.
+
+        Before the decision by stock, (T + 1, 2^n, capacity + 1), and after it by column,
+        (T, 2^n, columns), as `machine_rent` numbers them.
+        """
+        from decisions.domains.lotsizing.machine_rent import costs_to_go, lowest
 
         rents = prices[self.machines]
-        to_go = np.empty((rents.shape[1] + 1, *self.start.shape))
-        costs_to_go(*self.making, rents, *self.unit_costs, self.demand, to_go)
-        return to_go
+        subsets, stocks = self.start.shape
+        columns = stocks + len(self.demand) + 2 * lowest(self.production, self.setup_loss)
+        before = np.empty((rents.shape[1] + 1, subsets, stocks))
+        after = np.empty((rents.shape[1], subsets, columns))
+        costs_to_go(*self.making, rents, *self.unit_costs, self.demand, before, after)
+        return before, after
 
     def cost_knowing(
         self,
         prices: FloatArray,
-        to_go: FloatArray,
+        to_go: tuple[FloatArray, FloatArray],
         demand: npt.NDArray[np.int32],  # (I, T)
         stock: npt.NDArray[np.int32],  # (I,)
         set_up: npt.NDArray[np.int16],  # (M,)
@@ -305,9 +312,7 @@ class Item:
         subset = int((set_up[self.machines] == self.index + 1) @ (1 << np.arange(len(rents))))
         first = int(stock[self.index])
         path = demand[self.index]
-        value = rent_knowing(
-            *self.making, rents, *self.unit_costs, self.demand, to_go, path, subset, first, used
-        )
+        value = rent_knowing(*self.making, rents, *to_go, path, subset, first, used)
         usage[self.machines] += used
         return value
 

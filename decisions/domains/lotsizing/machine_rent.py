@@ -199,19 +199,23 @@ def costs_to_go(
     lost_sales_cost: float,
     holding_cost: float,
     demand: FloatArray,
-    to_go: FloatArray,
+    before: FloatArray,
+    after: FloatArray,
 ) -> None:
-    """Fills `to_go` (T + 1, 2^n, capacity + 1): least expected costs from each period on."""
-    _, subsets, stocks = to_go.shape
+    """Fills the least expected costs from each period on, before and after its decision.
+
+    `before` (T + 1, 2^n, capacity + 1) is by stock, `after` (T, 2^n, columns) by column.
+    """
+    stocks = before.shape[2]
     low = lowest(production, setup_loss)
-    columns = stocks + len(demand) + 2 * low
-    costs = np.empty((subsets, columns))
-    choice = np.empty((subsets, columns), dtype=np.uint16)
-    to_go[-1] = 0.0
-    for period in range(len(to_go) - 2, -1, -1):
-        expect(low, demand, lost_sales_cost, holding_cost, to_go[period + 1], costs)
+    costs = np.empty(after.shape[1:])
+    choice = np.empty(after.shape[1:], dtype=np.uint16)
+    before[-1] = 0.0
+    for period in range(len(after) - 1, -1, -1):
+        expect(low, demand, lost_sales_cost, holding_cost, before[period + 1], costs)
+        after[period] = costs
         choose(production, setup_cost, setup_loss, price[:, period], costs, choice)
-        to_go[period] = costs[:, low : low + stocks]
+        before[period] = costs[:, low : low + stocks]
 
 
 @compiled
@@ -220,10 +224,8 @@ def rent_knowing(
     setup_cost: FloatArray,
     setup_loss: IntArray,
     price: FloatArray,  # (n, T)
-    lost_sales_cost: float,
-    holding_cost: float,
-    demand: FloatArray,
-    to_go: FloatArray,  # (T + 1, 2^n, capacity + 1)
+    before: FloatArray,  # as `costs_to_go` fills them, at any prices
+    after: FloatArray,
     path: npt.NDArray[np.int32],  # (T,), the demand to come
     first_subset: int,
     first_stock: int,
@@ -232,23 +234,22 @@ def rent_knowing(
     """The least cost of the item if it knew its demand and paid for what that tells it.
 
     In each period it pays the expected instead of the realised cost, and gives back how much
-    better than expected `to_go` turns out: a martingale difference under every plan that does
+    better than expected `before` turns out: a martingale difference under every plan that does
     not know demand. Adds to `usage` (n, T) the machines that are run.
     """
-    periods = len(path)
-    subsets, stocks = to_go.shape[1:]
+    periods, subsets, columns = after.shape
+    stocks = before.shape[2]
     low = lowest(production, setup_loss)
-    columns = stocks + len(demand) + 2 * low
-    choice = np.empty((periods, subsets, columns), dtype=np.uint16)
+    choice = np.empty(after.shape, dtype=np.uint16)
     costs = np.empty((subsets, columns))
     following = np.zeros((subsets, stocks))
     gain = np.empty(stocks)
     for period in range(periods - 1, -1, -1):
-        expect(low, demand, lost_sales_cost, holding_cost, to_go[period + 1], costs)
+        costs[:] = after[period]
         served = low + path[period]  # columns that demand leaves nothing of
         for row in range(subsets):
             for stock in range(stocks):
-                gain[stock] = following[row, stock] - to_go[period + 1, row, stock]
+                gain[stock] = following[row, stock] - before[period + 1, row, stock]
             costs[row, :served] += gain[0]
             costs[row, served : served + stocks] += gain
             costs[row, served + stocks :] += gain[stocks - 1]

@@ -87,7 +87,7 @@ class PricedPolicy:
         for index in range(items):
             item = item_alone(instance, index)
             singles = np.concatenate([[0], 1 << np.arange(len(item.machines))])
-            to_go = item.costs_to_go(self.multipliers)[:, singles]
+            to_go = item.costs_to_go(self.multipliers)[0][:, singles]
             costs = np.empty((len(singles), columns))
             for period in range(periods):
                 expect(low, item.demand, *item.unit_costs, to_go[period + 1], costs)

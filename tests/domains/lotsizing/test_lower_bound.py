@@ -113,7 +113,7 @@ def test_at_the_bounds_own_prices_knowing_demand_gains_nothing() -> None:
             path = rng.integers(0, len(item.demand), size=(2, 6)).astype(np.int32)
             usage = np.zeros((2, 6))
             cost = item.cost_knowing(prices, to_go, path, stock, set_up, usage)
-            assert cost == pytest.approx(to_go[0, -1, stock[item.index]], abs=1e-9)
+            assert cost == pytest.approx(to_go[0][0, -1, stock[item.index]], abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(3))
