@@ -4,7 +4,6 @@ What production runs is read here: two plants of the published instance 20x10, a
 """
 
 from datetime import timedelta
-from functools import partial
 
 import numpy as np
 import polars as pl
@@ -13,36 +12,44 @@ from decisions.domain import Domain
 from decisions.domains.lotsizing.evaluation import GATE, evaluate
 from decisions.domains.lotsizing.instance import Instance, packaged
 from decisions.domains.lotsizing.plan import action_box
-from decisions.domains.lotsizing.policies import PlantPolicy, dump, eligible, load, observe
-from decisions.domains.lotsizing.rotation import rotation_of
-from decisions.domains.lotsizing.training import METHODS, Learned, account
+from decisions.domains.lotsizing.policies import (
+    PlantPolicy,
+    TunedRotation,
+    dump,
+    eligible,
+    load,
+    observe,
+)
+from decisions.domains.lotsizing.training import METHODS, Decomposed, Learned, account
 from decisions.domains.lotsizing.world import UNITS, RollingPlants
-
-
-def sample(n: int, rng: np.random.Generator, *, world: RollingPlants) -> pl.DataFrame:
-    """`n` plants of `world` a period after a random start, under the baseline."""
-    return world.sample(n, rng, rotation_of(world.instance).act)
 
 
 def plants_of(instance: Instance, *, plants: int = 2) -> Domain:
     """The domain of `plants` plants of one instance: the packaged ones, or your own."""
     world = RollingPlants(instance=instance, plants=plants)
+    baseline = PlantPolicy(instance=instance, rule=TunedRotation(instance))
+
+    def sample(n: int, rng: np.random.Generator) -> pl.DataFrame:
+        """`n` plants a period after a random start, under the baseline."""
+        return world.sample(n, rng, baseline.rule.act)
+
     return Domain(
         name="lotsizing",
         title="Lot sizing: what each machine makes next",
         reward="minus the cost of a plant's period",
         reward_unit="cost units a period",
         units=UNITS,
-        sample=partial(sample, world=world),
+        sample=sample,
         actions=action_box(instance),
-        baseline=PlantPolicy(instance=instance, rule=rotation_of(instance)),
+        baseline=baseline,
         observe=observe,
         eligible=eligible,
         candidates={
             f"{method}-{number}": Learned(instance=instance, method=method)
             for method in METHODS
             for number in (1, 2)
-        },
+        }
+        | {"decomposition": Decomposed(instance=instance)},
         evaluate=evaluate,
         gate=GATE,
         dump=dump,

@@ -15,8 +15,10 @@ whole horizon ahead. What shutting down before the end of an episode saves is no
 import numpy as np
 import polars as pl
 
+from decisions.domains.lotsizing.improved_rotation import improved_rotation_of
 from decisions.domains.lotsizing.instance import Instance
-from decisions.domains.lotsizing.plan import Planner
+from decisions.domains.lotsizing.lower_bound import packaged_bound
+from decisions.domains.lotsizing.plan import Planner, rolling
 from decisions.domains.lotsizing.plant import Plant, PlantState, Setups
 from decisions.domains.lotsizing.policies import plant_policy
 from decisions.domains.lotsizing.rotation import rotation_of
@@ -116,11 +118,7 @@ class _Legal:
 
 def returns(plant: Plant, planner: Planner, episodes: RowKeys) -> FloatArray:
     """Mean reward of a period of each episode, (n,), a whole horizon ahead in each period."""
-
-    def rolling(state: PlantState) -> Setups:
-        return planner(state._replace(period=np.zeros_like(state.period))).astype(np.int16)
-
-    return -simulate(plant, rolling, episodes).total / plant.instance.horizon
+    return -simulate(plant, rolling(planner), episodes).total / plant.instance.horizon
 
 
 def rules(instance: Instance) -> dict[str, Planner]:
@@ -133,12 +131,26 @@ def rules(instance: Instance) -> dict[str, Planner]:
         "idle": idle,
         "H1 static assignment": static_assignment(instance).act,
         ROTATION: rotation_of(instance).act,
+        "H3 improved rotation": improved_rotation_of(instance).act,
     }
 
 
 def bound(instance: Instance) -> dict[str, Estimate]:
-    """What no policy can exceed on average, by name; empty where no bound is known."""
-    return {}
+    """What no policy can exceed on average, by name; empty where the package holds no bound."""
+    known = packaged_bound(instance)
+    if known is None:
+        return {}
+    value = -float(known["value"]) / instance.horizon
+    exact = Estimate(
+        value=value,
+        lower=value,
+        upper=value,
+        level=1.0,
+        method="Lagrangian relaxation, certified",
+        n=0,
+        effective_n=0.0,
+    )
+    return {"lower bound": exact}
 
 
 def demand_drift(instance: Instance, history: pl.DataFrame) -> float | None:

@@ -14,9 +14,8 @@ import numpy as np
 from decisions.domains.lotsizing.environment import PlantEnvironment
 from decisions.domains.lotsizing.instance import Instance
 from decisions.domains.lotsizing.plant import Plant, PlantState, Setups
-from decisions.domains.lotsizing.stepping import compiled
 from decisions.errors import ArtifactAltered
-from decisions.policy import BoolArray, FloatArray, IntArray
+from decisions.policy import FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +37,11 @@ class NetworkRule:
 
     def act(self, state: PlantState) -> Setups:
         """Actions (n, M)."""
+        from decisions.domains.lotsizing.inference import decide  # numba, only where it is used
+
         seen = self._environment.observe(state).astype(np.float64)
         action = np.empty(state.set_up.shape, dtype=np.int16)
-        _decide(
+        decide(
             seen,
             self.widths,
             self.weights,
@@ -100,55 +101,3 @@ def network_rule(content: bytes, instance: Instance) -> NetworkRule:
         relu=facts["activation"] == "relu",
         content=content,
     )
-
-
-@compiled
-def _decide(
-    seen: FloatArray,
-    widths: IntArray,
-    weights: FloatArray,
-    biases: FloatArray,
-    keep: FloatArray,
-    relu: bool,
-    mask: BoolArray,
-    set_up: Setups,
-    action: Setups,
-) -> None:
-    machines, choices = mask.shape
-    widest = widths.max()
-    inner, outer = np.empty(widest), np.empty(widest)
-    for row in range(len(seen)):
-        for i in range(widths[0]):
-            inner[i] = seen[row, i]
-        weight, bias = 0, 0
-        for layer in range(len(widths) - 1):
-            width_in, width_out = widths[layer], widths[layer + 1]
-            for j in range(width_out):
-                outer[j] = biases[bias + j]
-            for i in range(width_in):
-                x = inner[i]
-                if x != 0.0:  # most inputs are the zeros of one-hot codes
-                    start = weight + i * width_out
-                    for j in range(width_out):
-                        outer[j] += x * weights[start + j]
-            last = layer == len(widths) - 2
-            for j in range(width_out):
-                if last:
-                    inner[j] = outer[j]
-                elif relu:
-                    inner[j] = max(outer[j], 0.0)
-                else:
-                    inner[j] = np.tanh(outer[j])
-            weight += width_in * width_out
-            bias += width_out
-        for machine in range(machines):
-            head = machine * choices
-            best, most = 0, -np.inf
-            for choice in range(choices):
-                if mask[machine, choice]:
-                    logit = inner[head + choice]
-                    if choice == set_up[row, machine]:
-                        logit += keep[head + choice]
-                    if logit > most:
-                        best, most = choice, logit
-            action[row, machine] = best

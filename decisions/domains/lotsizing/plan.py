@@ -17,6 +17,11 @@ Planner = Callable[[PlantState], npt.NDArray[np.integer]]
 """What each machine makes, (n, M): 1 to I, or 0 to idle."""
 
 
+def rolling(planner: Planner) -> Planner:
+    """`planner` for plants that never end: in every period it sees a whole horizon ahead."""
+    return lambda state: planner(state._replace(period=np.zeros_like(state.period)))
+
+
 class Plan(NamedTuple):
     """Of n plants, H periods, M machines and I items."""
 

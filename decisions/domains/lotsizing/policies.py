@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from decisions.domains.lotsizing.decomposition import Decomposition, load_decomposition, save
 from decisions.domains.lotsizing.forecast import forecast
 from decisions.domains.lotsizing.instance import Instance, instance_of, to_json
 from decisions.domains.lotsizing.network import NetworkRule, network_rule
 from decisions.domains.lotsizing.plan import net_quantities, nominal_plan
 from decisions.domains.lotsizing.plant import Plant, PlantState, check_action
-from decisions.domains.lotsizing.rotation import GroupedRotation
+from decisions.domains.lotsizing.rotation import GroupedRotation, rotation_of
 from decisions.domains.lotsizing.world import state_of
 from decisions.errors import ArtifactAltered, DataError
 from decisions.policy import BoolArray, Draw, Policy
@@ -32,6 +33,22 @@ class Rule(Protocol):
     def act(self, state: PlantState) -> npt.NDArray[np.integer]:
         """What each machine makes, (n, M): 1 to I, or 0 to idle. A row decides for itself."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class TunedRotation:
+    """H2 of an instance; where the package does not hold it, it is tuned once it is asked."""
+
+    instance: Instance
+
+    @cached_property
+    def rotation(self) -> GroupedRotation:
+        """The rule itself."""
+        return rotation_of(self.instance)
+
+    def act(self, state: PlantState) -> npt.NDArray[np.integer]:
+        """Actions (n, M)."""
+        return self.rotation.act(state)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,7 +142,7 @@ def plant_policy(policy: Policy, instance: Instance | None = None) -> PlantPolic
 def dump(policy: Policy) -> dict[str, bytes]:
     """A policy's files: the plant, how it decides, and the digests of both."""
     planned = plant_policy(policy)
-    kind = next(each for each in KINDS if isinstance(planned.rule, each.rule))
+    kind = kind_of(planned)
     files = kind.dump(planned.rule) | {_PLANT: to_json(planned.instance).encode()}
     header = {
         "kind": kind.name,
@@ -135,6 +152,11 @@ def dump(policy: Policy) -> dict[str, bytes]:
     }
     told = {"policy": header, "sha256": _digest(header)}
     return files | {_HEADER: json.dumps(told, indent=1, sort_keys=True).encode()}
+
+
+def kind_of(policy: PlantPolicy) -> "Kind":
+    """How a policy decides."""
+    return next(each for each in KINDS if isinstance(policy.rule, each.rules))
 
 
 def load(files: dict[str, bytes]) -> Policy:
@@ -184,13 +206,14 @@ class Kind:
     """A rule's name in files, and its way there and back."""
 
     name: str
-    rule: type[Any]
+    rules: tuple[type[Any], ...]
     dump: Callable[[Any], dict[str, bytes]]
     load: Callable[[Mapping[str, bytes], Instance], Rule]
 
 
-def _dump_rotation(rule: GroupedRotation) -> dict[str, bytes]:
-    return {_ROTATION: json.dumps(asdict(rule)).encode()}
+def _dump_rotation(rule: GroupedRotation | TunedRotation) -> dict[str, bytes]:
+    rotation = rule.rotation if isinstance(rule, TunedRotation) else rule
+    return {_ROTATION: json.dumps(asdict(rotation)).encode()}
 
 
 def _load_rotation(files: Mapping[str, bytes], instance: Instance) -> Rule:
@@ -210,7 +233,17 @@ def _load_network(files: Mapping[str, bytes], instance: Instance) -> Rule:
     return network_rule(files[_NETWORK], instance)
 
 
+def _load_decomposition(files: Mapping[str, bytes], instance: Instance) -> Rule:
+    return load_decomposition(instance, files)
+
+
 KINDS = (
-    Kind(name="rotation", rule=GroupedRotation, dump=_dump_rotation, load=_load_rotation),
-    Kind(name="network", rule=NetworkRule, dump=_dump_network, load=_load_network),
+    Kind(
+        name="rotation",
+        rules=(GroupedRotation, TunedRotation),
+        dump=_dump_rotation,
+        load=_load_rotation,
+    ),
+    Kind(name="network", rules=(NetworkRule,), dump=_dump_network, load=_load_network),
+    Kind(name="decomposition", rules=(Decomposition,), dump=save, load=_load_decomposition),
 )

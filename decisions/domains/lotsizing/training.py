@@ -1,8 +1,8 @@
-"""Candidates of a generation: networks that learn in the simulator, and a plan that is computed.
+"""Candidates of a generation: networks that learn in the simulator, and a program that is solved.
 
-A network begins as a pupil of the tuned rotation, for undirected exploration of set-ups is dear,
-and goes on by PPO or PDPPO. It learns for a plant that never ends: what follows the last period
-of an episode is valued, and the time is not shown.
+A network begins as a pupil of the champion, for undirected exploration of set-ups is dear, and
+goes on by PPO or PDPPO. It learns for a plant that never ends: what follows the last period of an
+episode is valued, and the time is not shown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,17 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from decisions.domains.lotsizing.decomposition import Decomposition, decomposition
 from decisions.domains.lotsizing.evaluation import returns
 from decisions.domains.lotsizing.instance import Instance
 from decisions.domains.lotsizing.network import environment_of, network_rule
-from decisions.domains.lotsizing.policies import PlantPolicy, plant_policy
-from decisions.domains.lotsizing.rotation import rotation_of
+from decisions.domains.lotsizing.plan import rolling
+from decisions.domains.lotsizing.policies import (
+    PlantPolicy,
+    TunedRotation,
+    kind_of,
+    plant_policy,
+)
 from decisions.evaluation import Estimate, mean_estimate
 from decisions.policy import Policy
 from decisions.seeds import RowKeys
@@ -57,8 +63,8 @@ class Learned:
     def __call__(
         self, history: pl.LazyFrame, predecessors: Sequence[Policy], rng: np.random.Generator
     ) -> Policy:
-        """A policy; history and predecessors teach nothing that the model does not know."""
-        del history, predecessors
+        """A policy that the newest of `predecessors` taught first; no history is needed."""
+        del history
         from decisions.rl.imitation import imitate
         from decisions.rl.pdppo import PDPPO
         from decisions.rl.policies import Actor, acting, save
@@ -68,6 +74,7 @@ class Learned:
         seed, scenarios = (int(each) for each in rng.integers(2**62, size=2))
         episodes = RowKeys(scenarios, np.arange(self.curve_episodes, dtype=np.int64))
         seen: list[Estimate] = []
+        teacher = _newest(predecessors, self.instance)
 
         def evaluate(actor: Actor) -> float:
             greedy = acting(environment, actor)
@@ -82,7 +89,7 @@ class Learned:
         )
         pupil = imitate(
             environment,
-            rotation_of(self.instance).act,
+            rolling(teacher.rule.act),
             config,
             seed=seed,
             steps=self.lessons,
@@ -100,7 +107,7 @@ class Learned:
             rule=network_rule(content, self.instance),
             training={
                 "method": self.method,
-                "teacher": "H2 grouped rotation",
+                "teacher": kind_of(teacher).name,
                 "lessons": self.lessons,
                 "steps": trained.curve[-1].step,
                 "seed": seed,
@@ -111,6 +118,35 @@ class Learned:
                 ],
             },
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decomposed:
+    """The plant taken apart into machines with their own items, each solved: a `Trainer`.
+
+    Nothing but the instance enters, so an earlier champion of the same kind is the answer.
+    """
+
+    instance: Instance
+
+    def __call__(
+        self, history: pl.LazyFrame, predecessors: Sequence[Policy], rng: np.random.Generator
+    ) -> Policy:
+        """The decomposition's policy."""
+        del history, rng
+        for earlier in map(plant_policy, predecessors):
+            known = earlier.instance.digest == self.instance.digest
+            if known and isinstance(earlier.rule, Decomposition):
+                return earlier
+        return PlantPolicy(instance=self.instance, rule=decomposition(self.instance))
+
+
+def _newest(predecessors: Sequence[Policy], instance: Instance) -> PlantPolicy:
+    """The newest champion of this plant; the tuned rotation where there is none."""
+    for earlier in map(plant_policy, predecessors):
+        if earlier.instance.digest == instance.digest:
+            return earlier
+    return PlantPolicy(instance=instance, rule=TunedRotation(instance))
 
 
 def account(policy: Policy) -> Mapping[str, object]:

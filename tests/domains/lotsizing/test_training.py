@@ -11,7 +11,7 @@ from decisions.domains.lotsizing.instance import packaged
 from decisions.domains.lotsizing.network import NetworkRule, environment_of, network_rule
 from decisions.domains.lotsizing.plant import PlantState
 from decisions.domains.lotsizing.policies import PlantPolicy, dump, load, plant_policy
-from decisions.domains.lotsizing.training import METHODS, Learned, Method
+from decisions.domains.lotsizing.training import METHODS, Decomposed, Learned, Method
 from decisions.errors import ArtifactAltered
 from decisions.seeds import RowKeys, stream
 
@@ -99,6 +99,30 @@ def test_an_altered_network_file_is_not_loaded() -> None:
 
     with pytest.raises(ArtifactAltered, match=r"network\.safetensors"):
         load(files | {"network.safetensors": bytes(changed)})
+
+
+def test_a_network_is_taught_by_the_newest_champion_of_its_plant() -> None:
+    solved = Decomposed(instance=TINY)(pl.LazyFrame(), [], stream(1, "x"))
+    earlier = [plants_of(packaged("easy_2x1")).baseline, solved, plants_of(TINY).baseline]
+
+    taught = plant_policy(RECIPE(pl.LazyFrame(), earlier, stream(1, "x")))
+
+    assert taught.training["teacher"] == "decomposition"
+    assert POLICY.training["teacher"] == "rotation"
+
+
+def test_a_decomposition_is_solved_once_for_a_plant() -> None:
+    solve = Decomposed(instance=TINY)
+    first = solve(pl.LazyFrame(), [plants_of(TINY).baseline], stream(1, "x"))
+
+    again = solve(pl.LazyFrame(), [first], stream(2, "x"))
+    back = load(dump(first))
+
+    assert again is first
+    assert dump(back) == dump(first)
+    np.testing.assert_array_equal(
+        plant_policy(back).rule.act(states(50)), plant_policy(first).rule.act(states(50))
+    )
 
 
 def test_candidates_differ_in_method_and_seed_alone() -> None:
