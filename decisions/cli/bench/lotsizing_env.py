@@ -86,7 +86,7 @@ class PlainEnv(gymnasium.Env[Features, Actions]):
         self.period += 1
         info = {"setup_cost": setup, "lost_cost": lost, "holding_cost": holding}
         truncated = self.period == instance.horizon
-        return self._observation(), -(setup + lost + holding), False, truncated, info
+        return self._observation(), -float(setup + lost + holding), False, truncated, info
 
     def _observation(self) -> Features:
         codes = np.zeros((self.instance.machines, self.instance.items + 1))
