@@ -10,7 +10,6 @@ from units import Unit
 
 State = Literal["good", "attention", "bad", "unknown"]
 LATE = 1.5  # of the usual time between two cycles, after which the next one is late
-DAY = timedelta(days=1)
 SERIOUS = ("oscillating", "suspect", "degenerate", "inconclusive", "stable")  # the worst first
 BADGES: Mapping[State, tuple[str, str]] = {  # colour and icon: neither alone says it
     "good": ("blue", ":material/check_circle:"),
@@ -72,11 +71,14 @@ def _interval(row: Mapping[str, Any], unit: Unit) -> str:
     return f" [{row['lower'] * unit.scale:+.2f} to {row['upper'] * unit.scale:+.2f}]"
 
 
-def late(facts: Mapping[str, Any], *, now: datetime) -> timedelta | None:
-    """How old the newest cycle is, when the next one should have come; None when it need not."""
+def late(facts: Mapping[str, Any], *, now: datetime, cadence: timedelta) -> timedelta | None:
+    """How old the newest cycle is, when the next one should have come; None when it need not.
+
+    The usual time is that between the last two, the `cadence` of the domain after the first.
+    """
     if facts["cutoff"] is None:
         return None
-    usual = facts["cutoff"] - facts["previous_cutoff"] if facts["previous_cutoff"] else DAY
+    usual = facts["cutoff"] - facts["previous_cutoff"] if facts["previous_cutoff"] else cadence
     age = now - facts["cutoff"]
     return age if age > LATE * usual else None
 

@@ -85,8 +85,9 @@ def _glance(
 ) -> Glance:
     name = facts["domain"]
     domain = domain_of(name)
-    lives = domain is not None and not domain.cutoffs  # others are logs of the past
-    overdue = glance.late(facts, now=now) if lives else None
+    overdue = None
+    if domain is not None and not domain.cutoffs:  # others are logs of the past
+        overdue = glance.late(facts, now=now, cadence=domain.cadence)
     gain = glance.better(facts, cycles.to_dicts(), unit_of(name))
     return Glance(
         facts=facts,

@@ -65,21 +65,28 @@ def test_a_baseline_is_not_said_to_be_better(glance: ModuleType, unit: Any) -> N
 
 
 @pytest.mark.parametrize(
-    ("age", "previous", "late"),
+    ("age", "previous", "cadence", "late"),
     [
-        (timedelta(hours=30), DAY, False),
-        (timedelta(hours=37), DAY, True),
-        (timedelta(hours=37), None, True),
-        (timedelta(hours=37), 2 * DAY, False),
-        (timedelta(hours=2), timedelta(hours=1), True),
+        (timedelta(hours=30), DAY, DAY, False),
+        (timedelta(hours=37), DAY, DAY, True),
+        (timedelta(hours=37), None, DAY, True),
+        (timedelta(hours=37), None, 7 * DAY, False),
+        (11 * DAY, None, 7 * DAY, True),
+        (timedelta(hours=37), 2 * DAY, DAY, False),
+        (timedelta(hours=2), timedelta(hours=1), DAY, True),
     ],
 )
 def test_a_cycle_is_late_after_one_and_a_half_of_the_usual_time(
-    glance: ModuleType, age: timedelta, previous: timedelta | None, *, late: bool
+    glance: ModuleType,
+    age: timedelta,
+    previous: timedelta | None,
+    cadence: timedelta,
+    *,
+    late: bool,
 ) -> None:
     facts = FACTS | {"previous_cutoff": TODAY - previous if previous else None}
 
-    assert (glance.late(facts, now=TODAY + age) is not None) == late
+    assert (glance.late(facts, now=TODAY + age, cadence=cadence) is not None) == late
 
 
 def test_harm_comes_before_what_is_merely_late(glance: ModuleType, unit: Any) -> None:
