@@ -7,8 +7,9 @@ are usually written, with a loop over machines and numpy over items; its costs a
 are checked against ours on the same demand first. Our own `PlantEnv` is shown as well: it is one
 plant in the same compiled kernel, so what a batch gains on it is the price of calling from Python
 once a period. `PlantVectorEnv` is the batch through Gymnasium's interface, which copies what it
-returns. Wall-clock speeds of a machine that does other work say little, so the bar on them holds
-for an idle one; processor time of one thread is shown beside them.
+returns. Wall-clock speeds of a machine that does other work say little, and their ratio favours
+the side with more threads: read both from an idle machine. What one thread does in a second of
+processor time is shown beside them.
 """
 
 import os
