@@ -6,14 +6,14 @@ standard errors).
 
 Then PPO and PDPPO, as corrected, learn the plant tiny_2x1 (two items, one machine, 20 periods)
 from scratch, three seeds each; PDPPO with the published advantage, the larger of its two critics',
-and with the Bellman split in its place. What a learned policy costs is exact too: its greedy actions in
-every state go into the same backward induction, so no figure below has noise of evaluation; its
-simulated cost on common episodes stands beside it. The gap is to the optimum, mean over the
-starts that an episode may have; the bar is held to every seed. Both methods learn with the same
+and with the Bellman split in its place. What a learned policy costs is exact too: its greedy
+actions in every state go into the same backward induction, so no figure below has noise of
+evaluation; its simulated cost on common episodes stands beside it. The gap is to the optimum, mean
+over the starts that an episode may have; the bar is held to every seed. All learn with the same
 settings: the defaults of `decisions.rl`, but for what suits 20 periods and one machine (no
 discount, small networks, larger steps, some entropy, no preference for the present set-up),
-chosen on seed 1 of PPO. Their time is that of one processor core (one
-thread), so that other work on the machine does not count; the time that passed is given too.
+chosen on seed 1 of PPO. Their time is that of one processor core (one thread), so that other work
+on the machine does not count; the time that passed is given too.
 
 On so small a plant H3's rule, with its best thresholds, shows what a rule of thumb leaves.
 """
