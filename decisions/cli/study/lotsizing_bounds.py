@@ -4,9 +4,9 @@ The bound: items rent machines at prices, one price a machine and period (Lagran
 solved exactly item by item. Its prices are packaged; here the bound is proved again from them
 (`--search` looks for them anew, and `--package` stores what it finds). It holds for every policy,
 in expectation over starts and demand. The packaged prices of 25x15 come from a search that was
-cut short (36 evaluations of 170): its items have up to 13 machines. "Refined" raises it by prices that follow simulated
-episodes (information relaxation with the penalties of the bound): it is an estimate with a
-95 % interval, whose lower end is what gaps are taken to.
+cut short: its items have up to 13 machines. "Refined" raises it by prices that follow simulated
+episodes (information relaxation with the penalties of the bound): it is an estimate with a 95 %
+interval, whose lower end is what gaps are taken to.
 
 A gap is (cost of the policy - bound) / cost of the policy. Costs are means over the evaluation
 episodes, the same for all policies. H2 is the tuned rotation, "priced" matches machines to items
