@@ -44,12 +44,12 @@ class Learned:
 
     instance: Instance
     method: Method
-    steps: int = 150_000
+    steps: int = 100_000
     lessons: int = 50_000
     warm_up: int = 30_000
     learning_rate: float = 3e-4
-    interval: int = 30_000
-    curve_episodes: int = 200
+    interval: int = 25_000
+    curve_episodes: int = 100
 
     def shortened(self) -> "Learned":
         """A training of seconds, for tests of everything but its result."""
