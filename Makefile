@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 EXTRAS := stack,airflow,dashboards,rl,dev
-BENCHMARKS := ledger ope bandit
+BENCHMARKS := ledger ope bandit lotsizing-env lotsizing-ppo
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test lint bench clean
@@ -16,7 +16,7 @@ help:  ## Show this list
 install: $(STAMP)  ## Install everything into .venv
 
 $(STAMP): pyproject.toml constraints.txt
-	@echo "Installing into $(VENV): about two minutes, once."
+	@echo "Installing into $(VENV): some minutes, once; PyTorch is the largest part."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
 	# The Open Bandit logs lie in this wheel. It is never imported: its dependencies are not needed.

@@ -7,8 +7,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 from decisions.diagnostics.oscillation import Diagnosis, Statistics
+from decisions.domains.lotsizing.instance import packaged, to_json
 from decisions.store import cycles, generations
 from decisions.store.database import Database
 from tests.dags.conftest import Run
@@ -38,7 +40,9 @@ WIRING = {
 def test_dags_have_the_wiring_that_was_drawn_and_parse_without_heavy_imports(
     in_airflow: Run,
 ) -> None:
-    done = in_airflow("-m", "wiring", "payments", "lotsizing", "open_bandit", DECISIONS_RETRIES="2")
+    done = in_airflow(
+        "-m", "wiring", "payments", "lotsizing", "open_bandit", DECISIONS_RETRIES="2"
+    )
 
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout.splitlines()[-1])
@@ -52,6 +56,23 @@ def test_without_a_schedule_every_dag_waits_to_be_triggered(in_airflow: Run) -> 
 
     seen = json.loads(done.stdout.splitlines()[-1])
     assert {each["schedule"] for each in seen["dags"].values()} == {None}
+
+
+def test_a_plant_of_one_s_own_is_planned_where_its_file_is_named(
+    in_airflow: Run, tmp_path: Path
+) -> None:
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    plant = json.loads(to_json(packaged("tiny_2x1"))) | {"name": "press shop"}
+    good.write_text(json.dumps(plant))
+    bad.write_text(json.dumps(plant | {"production": [[4, -3]]}))
+    code = "import lotsizing; print(lotsizing.lotsizing().world.names)"
+
+    read = in_airflow("-c", code, DECISIONS_LOTSIZING_PLANT=str(good))
+    refused = in_airflow("-c", code, DECISIONS_LOTSIZING_PLANT=str(bad))
+
+    assert read.stdout.splitlines()[-1] == "['press shop/1', 'press shop/2']"
+    assert refused.returncode != 0
+    assert "bad.json: production[0][1] is -3" in refused.stderr
 
 
 @contextmanager
