@@ -49,7 +49,7 @@ PAIR_INTERVALS = 30  # of stock up to the capacity, in the tables of groups of t
 SCREEN_INTERVALS = 12  # likewise where groups of two are only screened
 # in shares of what an idle plant costs in an episode:
 LEAST_GAIN = 1e-4  # that making two items must win over making one of them
-SLACK = 1e-2  # by which a plan with a group may cost more than the best, for the group to be kept
+SLACK = 3e-2  # by which a plan with a group may cost more than the best, for the group to be kept
 TABLES, ABOUT = "tables.safetensors", "decomposition.json"
 SAVED = ("costs", "idle", "machine", "members", "offset", "sizes", "node", "share", "planned")
 ROUNDS = 3_000  # of the search for the planned partition
