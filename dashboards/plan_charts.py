@@ -56,7 +56,9 @@ def _days(rows: pl.DataFrame, *, title: str | None = "Day (UTC)") -> alt.X:
         "day:O",
         title=title,
         sort=rows["day"].unique(maintain_order=True).to_list(),
-        axis=alt.Axis(labelAngle=0, labelExpr=_LABEL, labelFontSize=10, ticks=False),
+        axis=alt.Axis(
+            labelAngle=0, labelExpr=_LABEL, labelFontSize=10, labelSeparation=-6, ticks=False
+        ),
     )
 
 

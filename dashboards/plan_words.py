@@ -121,6 +121,8 @@ def titles(items: pl.DataFrame) -> dict[int, str]:
 def _note(row: Row) -> str:
     if row["stock"] == 0 and not row["made"]:
         return " · not in the plan"
+    if row["stock"] == 0:
+        return " ▼ out of stock"
     when = row["likely_out_at"] or row["may_run_out_at"]
     if when is None:
         return ""

@@ -256,8 +256,8 @@ def learned(domain: str, standing: pl.DataFrame) -> None:
         return
     st.caption(
         "Cost of a period of each policy as it was trained, with the interval around it; one line"
-        " a seed, from where it comes near the others. The level lines are what heuristics reach"
-        " without learning, and the lower bound that no policy can go below."
+        " a seed. What lies far above the others is cut off. The level lines are what heuristics"
+        " reach without learning, and the lower bound that no policy can go below."
     )
     references = (
         standing.filter(pl.col("role") == "estimate")
@@ -276,12 +276,12 @@ def gap(domain: str, standing: pl.DataFrame, *, ink: str) -> None:
             " known before the first candidates are judged."
         )
         return
-    first = standing.row(0, named=True)
+    champion = standing.row(by_predicate=pl.col("role") == "champion", named=True)
     st.caption(
-        f"Mean cost of a period over {first['n']:,} simulated episodes, the same for all, with its"
-        f" {100 * first['level']:g} % interval; written above each mark is how far it lies above"
-        " the lower bound, the dashed line. Evaluated"
-        f" {first['evaluated_at'].strftime('%-d %b %Y %H:%M UTC')}."
+        f"Mean cost of a period over {champion['n']:,} simulated episodes, the same for all, with"
+        f" its {100 * champion['level']:g} % interval; written above each mark is how far it lies"
+        " above the lower bound, the dashed line. Evaluated"
+        f" {champion['evaluated_at'].strftime('%-d %b %Y %H:%M UTC')}."
     )
     bound = standing.filter(pl.col("name") == BOUND)["cost"]
     rows = standing.with_columns(

@@ -128,6 +128,8 @@ def test_the_coming_day_is_told_in_a_sentence_and_every_part_is_drawn(
     assert metrics["Expected cost of the day"] == f"{expected:.1f}"
     assert metrics["Champion above the bound"] == "+2.30"
     assert metrics["Champion against H2"] == "+0.00"
+    evaluated = "over 1,000 simulated episodes, the same for all, with its 95 % interval"
+    assert any(evaluated in each.value for each in page.caption)
 
 
 def test_the_plant_and_the_item_are_in_the_address(
@@ -383,14 +385,23 @@ def test_many_changes_are_counted_and_the_first_are_named(words: ModuleType) -> 
 
 def test_charts_of_items_begin_with_what_runs_out_first(words: ModuleType) -> None:
     titles = words.titles(
-        _items((9, True, None, None), (4, True, None, 5), (3, True, 2, 1), (0, False, 0, 0))
+        _items(
+            (9, True, None, None),
+            (4, True, None, 5),
+            (3, True, 2, 1),
+            (0, False, 0, 0),
+            (0, True, 0, 0),
+            (7, False, 1, 1),
+        )
     )
 
     assert list(titles.items()) == [
+        (5, "Item 5 ▼ out of stock"),
         (3, "Item 3 ▼ out 7 Jan"),
         (2, "Item 2 ▽ may be out 10 Jan"),
         (1, "Item 1"),
         (4, "Item 4 · not in the plan"),
+        (6, "Item 6 ▼ out 6 Jan · not made"),
     ]
 
 
