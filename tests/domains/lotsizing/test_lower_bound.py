@@ -1,14 +1,19 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from decisions.domains.lotsizing.exact import optimum
 from decisions.domains.lotsizing.instance import Instance, packaged
 from decisions.domains.lotsizing.lower_bound import (
+    Bound,
     Stage,
     _items,
     _relaxed,
     lagrangian_at,
     lagrangian_bound,
+    packaged_bound,
+    packaged_multipliers,
     refined_bound,
 )
 from decisions.errors import DataError
@@ -141,3 +146,24 @@ def test_prices_that_are_no_prices_are_refused() -> None:
         lagrangian_at(plant, np.full((1, 20), -1.0))
     with pytest.raises(DataError, match="wanted"):
         lagrangian_at(plant, np.zeros((1, 19)))
+
+
+@pytest.mark.parametrize("name", ["15x5", "20x10", "25x10", "25x15"])
+def test_a_packaged_bound_belongs_to_its_instance_and_names_its_prices(name: str) -> None:
+    instance = packaged(name)
+    known, prices = packaged_bound(instance), packaged_multipliers(instance)
+    assert known is not None
+    assert prices is not None
+
+    assert known["name"] == name
+    assert prices.shape == (instance.machines, instance.horizon)
+    assert Bound(value=known["value"], multipliers=prices).digest == known["multipliers_digest"]
+    assert packaged_bound(packaged("tiny_2x1")) is None
+
+
+def test_an_item_with_too_many_machines_is_refused() -> None:
+    many = np.ones((17, 1), dtype=np.int64)
+    plant = replace(small(0, items=1), production=many, setup_cost=1.0 * many, setup_loss=many)
+
+    with pytest.raises(DataError, match="item 1 of 'small 0' can be made by 17 machines"):
+        lagrangian_at(plant, np.zeros((17, 6)))
