@@ -157,6 +157,9 @@ def lotsizing_paper(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; else a core each.")
     ] = None,
+    so_far: Annotated[
+        bool, typer.Option("--so-far", help="Train nothing: report where the runs stand.")
+    ] = False,
     as_json: AsJson = False,
     fresh: Fresh = False,
     publish: Publish = False,
@@ -167,11 +170,12 @@ def lotsizing_paper(
     conduct(
         "studies",
         "lotsizing-paper",
-        partial(run, instance=instance, seeds=seeds, steps=steps, workers=workers),
+        partial(run, instance=instance, seeds=seeds, steps=steps, so_far=so_far, workers=workers),
         as_json=as_json,
         fresh=fresh,
         publish=publish,
-        asked=f"lotsizing-paper --instance {instance} --seeds {seeds} --steps {steps}",
+        asked=f"lotsizing-paper --instance {instance} --seeds {seeds} --steps {steps}"
+        + (" --so-far" if so_far else ""),
     )
 
 
