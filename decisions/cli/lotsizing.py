@@ -31,7 +31,7 @@ def tune(
     """Find groups of items for machines: the plans that learned policies have to beat.
 
     The package's own `rotations.json` is what this finds with the seed 0 and 3 chains for 15x5,
-    20x10, 25x10 and 25x15. About two minutes a plant.
+    20x10, 25x10 and 25x15. Some minutes a plant.
     """
     records: dict[str, object] = {}
     for plant in plants:
@@ -39,7 +39,7 @@ def tune(
         STDERR.print(f"{instance.name}: grouped rotation, {chains} annealings", markup=False)
         rotation = tuned_rotation(instance, seed=seed, chains=chains)
         STDERR.print(f"{instance.name}: improved rotation", markup=False)
-        turns = tuned_turns(instance, seed=seed)
+        turns = tuned_turns(instance, rotation, seed=seed)
         records[instance.digest] = {
             "name": instance.name,
             "seed": seed,

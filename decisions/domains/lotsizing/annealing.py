@@ -3,20 +3,22 @@
 No item is in two groups, so costs add: a machine's rotation is simulated on its own items alone,
 and a move simulates only the groups that it changes. What was simulated once is remembered.
 
+Temperatures are in cost units: they suit plants whose episodes cost some thousands of them.
+
 Source: Kirkpatrick, Gelatt and Vecchi (1983), "Optimization by simulated annealing".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
-from decisions.domains.lotsizing.improved_rotation import ALWAYS, Turns
+from decisions.domains.lotsizing.improved_rotation import ALWAYS, ImprovedRotation, Turns
 from decisions.domains.lotsizing.instance import Instance
 from decisions.domains.lotsizing.plant import Plant
 from decisions.domains.lotsizing.rotation import GroupedRotation
-from decisions.domains.lotsizing.simulation import realised_demand
+from decisions.domains.lotsizing.simulation import realised_demand, simulate
 from decisions.domains.lotsizing.start_stop import start_stop
 from decisions.domains.lotsizing.static_assignment import static_assignment
 from decisions.domains.lotsizing.stepping import compiled
@@ -31,11 +33,9 @@ Groups = tuple[tuple[int, ...], ...]
 WORTH = 1.0  # cost units that an item must save to be put into a group
 STARTS = 64  # on which machines are matched with items
 LARGEST_GROUP = 3
-TRIALS = {  # of the thresholds of a group of several items, in units
-    "low": (2, 4, 6, 8, 10, 13, 17),
-    "gap": (0, 10, 20, 30, 40, 50, 65),
-    "start": (8, 12, 16, 20, 30, 40, 60, ALWAYS),
-}
+LOWS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.6, 2.1)  # tried, in periods of mean demand
+GAPS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65)  # in capacities
+STARTS_BELOW = (1.0, 1.5, 2.0, 2.5, 3.75, 5.0, 7.5)  # in periods of mean demand
 
 
 def tuned_rotation(
@@ -71,29 +71,61 @@ def tuned_rotation(
 
 
 def tuned_turns(
-    instance: Instance, *, seed: int = 0, scenarios: int = 256, moves: int = 2_000
+    instance: Instance,
+    rotation: GroupedRotation,
+    *,
+    seed: int = 0,
+    scenarios: int = 256,
+    moves: int = 1_500,
 ) -> Turns:
     """Groups and thresholds for the improved rotation.
 
     Machines of one item need no simulation: their exact savings are added up by the best
     matching, so that the annealing is over the groups of several items alone, each with the
-    thresholds that serve it best.
+    thresholds that serve it best. One chain starts from none, one from those of `rotation`. What
+    matching anew in every period is worth is left out there; so of what the chains find, groups
+    without which the whole plant's simulated cost is no higher are dissolved.
 
     Args:
         instance: any plant.
+        rotation: a good grouped rotation of it.
         seed: of the moves, and of the episodes that groups are compared on.
         scenarios: episodes; none of them is an evaluation episode.
-        moves: proposed changes of the larger groups.
+        moves: proposed changes of the larger groups, in each chain.
     """
-    costs = TurnCosts(instance, _episodes(seed, scenarios))
-    groups = _annealed(
-        _empty(instance),
-        costs.of,
-        lambda groups, rng: _regrouped(groups, instance, rng),
-        rng=stream(seed, "lotsizing", "annealing of turns"),
-        cooling=np.geomspace(50.0, 0.5, moves),
-    )
-    return costs.turns(groups)
+    episodes = _episodes(seed, scenarios)
+    costs = TurnCosts(instance, episodes)
+    larger = tuple(group if len(group) > 1 else () for group in rotation.groups)
+    found: list[tuple[float, Turns]] = []
+    for first, hottest in ((_empty(instance), 40.0), (larger, 5.0)):
+        groups = _annealed(
+            first,
+            costs.of,
+            lambda groups, rng: _regrouped(groups, instance, rng),
+            rng=stream(seed, "lotsizing", "annealing of turns", str(hottest)),
+            cooling=np.geomspace(hottest, 0.5, moves),
+        )
+        found.append(_dissolved(instance, groups, costs, episodes))
+    return min(found, key=lambda each: each[0])[1]
+
+
+def _dissolved(
+    instance: Instance, groups: Groups, costs: "TurnCosts", episodes: RowKeys
+) -> tuple[float, Turns]:
+    """The simulated cost of a plant with the larger groups that pay, and their turns."""
+    plant = Plant(instance)
+
+    def whole(groups: Groups) -> float:
+        rule = ImprovedRotation(instance=instance, turns=costs.turns(groups))
+        return float(simulate(plant, rule.act, episodes).total.mean())
+
+    cost = whole(groups)
+    for machine in [m for m, group in enumerate(groups) if len(group) > 1]:
+        without = (*groups[:machine], (), *groups[machine + 1 :])
+        less = whole(without)
+        if less <= cost:
+            groups, cost = without, less
+    return cost, costs.turns(groups)
 
 
 def _empty(instance: Instance) -> Groups:
@@ -190,6 +222,7 @@ class TurnCosts:
     def __init__(self, instance: Instance, episodes: RowKeys) -> None:
         """Prepares `episodes` for the groups, and the exact savings of single items."""
         wanted = start_stop(instance, stops=True, waits=False).runs
+        self._instance = instance
         self._costs = GroupCosts(instance, episodes, wanted)
         exact = start_stop(instance, stops=True, waits=True)
         self._usual = exact.mean_saving
@@ -224,9 +257,15 @@ class TurnCosts:
         """The saving of a group at the best thresholds found, one changed at a time."""
         key = (machine, group)
         if key not in self._best:
-            limits = {"low": 7, "gap": 30, "start": ALWAYS}
+            demand, capacity = _scales(self._instance, group)
+            tried = {
+                "low": [round(share * demand) for share in LOWS],
+                "gap": [round(share * capacity) for share in GAPS],
+                "start": [*(round(share * demand) for share in STARTS_BELOW), ALWAYS],
+            }
+            limits = {"low": round(demand * 7 / 8), "gap": round(0.3 * capacity), "start": ALWAYS}
             for name in ("start", "low", "gap", "low", "start"):
-                trials = [{**limits, name: value} for value in TRIALS[name]]
+                trials = [{**limits, name: value} for value in tried[name]]
                 limits = min(trials, key=lambda t: self._costs.group(machine, group, **t))
             cost = self._costs.group(machine, group, **limits)
             saving = sum(map(self._costs.idle, group)) - cost
@@ -289,7 +328,10 @@ def turning_cost(
 def _first(instance: Instance) -> GroupedRotation:
     """The static assignment as a rotation."""
     items = static_assignment(instance).item
-    return GroupedRotation(tuple((int(i),) if i else () for i in items), low=8, gap=40)
+    demand, capacity = _scales(instance, range(1, instance.items + 1))
+    return GroupedRotation(
+        tuple((int(i),) if i else () for i in items), low=round(demand), gap=round(0.4 * capacity)
+    )
 
 
 def _neighbour(
@@ -297,8 +339,10 @@ def _neighbour(
 ) -> GroupedRotation:
     """A rotation that differs in one place."""
     if rng.random() < 0.1:
-        low = max(0, rotation.low + int(rng.integers(-3, 4)))
-        gap = max(0, rotation.gap + int(rng.integers(-10, 11)))
+        demand, capacity = _scales(instance, range(1, instance.items + 1))
+        step, stride = max(1, round(0.4 * demand)), max(1, round(0.1 * capacity))
+        low = max(0, rotation.low + int(rng.integers(-step, step + 1)))
+        gap = max(0, rotation.gap + int(rng.integers(-stride, stride + 1)))
         return replace(rotation, low=low, gap=gap)
     groups = [list(group) for group in rotation.groups]
     machine = int(rng.integers(instance.machines))
@@ -319,6 +363,12 @@ def _neighbour(
 
 def _with(rotation: GroupedRotation, groups: list[list[int]]) -> GroupedRotation:
     return replace(rotation, groups=tuple(tuple(sorted(group)) for group in groups))
+
+
+def _scales(instance: Instance, items: Sequence[int]) -> tuple[float, float]:
+    """Mean demand of a period, and mean capacity, of some items."""
+    at = np.array(items) - 1
+    return float(instance.mean_demand[at].mean()), float(instance.capacity[at].mean())
 
 
 def _left(shape: tuple[int, ...], groups: Groups) -> tuple[IntArray, IntArray]:

@@ -25,6 +25,7 @@ Items = npt.NDArray[np.int16]
 
 LARGEST_PERIOD = 1_000_000_000  # states times actions: some seconds a period on one core
 LARGEST_MEMORY_GIB = 4.0
+LARGEST_CAPACITY = 2_000
 _CHUNK = 1 << 18  # states that a policy is asked about at once
 
 
@@ -142,8 +143,16 @@ def item_lookahead(
     Returns:
         Expected lost-sales and holding cost of the period, (high - low + 1,), and the
         distribution of the stock that is left, (high - low + 1, capacity + 1).
+
+    Raises:
+        DataError: the capacity is too large for a table of stocks.
     """
     capacity = int(instance.capacity[item])
+    if capacity > LARGEST_CAPACITY:
+        raise DataError(
+            f"capacity[{item}] is {capacity}: exact costs need a table of stocks, of at most"
+            f" {LARGEST_CAPACITY} units. Count in larger units, such as pallets"
+        )
     law = instance.demand[item]
     left = np.arange(low, high + 1)[:, None] - np.arange(len(law))
     stock = left.clip(0, capacity)

@@ -8,7 +8,12 @@ import numpy as np
 
 from decisions.domains.lotsizing.instance import Instance
 from decisions.domains.lotsizing.plant import PlantState
-from decisions.domains.lotsizing.rotation import GroupedRotation, members_of, packaged_record
+from decisions.domains.lotsizing.rotation import (
+    GroupedRotation,
+    members_of,
+    packaged_record,
+    rotation_of,
+)
 from decisions.domains.lotsizing.start_stop import Savings, start_stop
 from decisions.domains.lotsizing.tables import Setups
 from decisions.errors import DataError
@@ -106,13 +111,13 @@ def improved_rotation_of(
 ) -> ImprovedRotation:
     """The improved rotation with the package's groups for an instance, or with groups tuned now.
 
-    Tuning takes about a minute.
+    Tuning takes some minutes.
     """
     record = packaged_record(instance)
     if record is None:
         from decisions.domains.lotsizing.annealing import tuned_turns
 
-        turns = tuned_turns(instance)
+        turns = tuned_turns(instance, rotation_of(instance))
     else:
         found = record["turns"]
         groups = tuple(tuple(group) for group in found["groups"])

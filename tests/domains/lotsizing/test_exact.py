@@ -165,6 +165,13 @@ def test_a_plant_that_is_too_large_is_refused_with_its_size() -> None:
         optimum(packaged("20x10"))
 
 
+def test_a_stock_too_large_for_a_table_is_refused_by_name() -> None:
+    plant = replace(packaged("easy_2x1"), capacity=np.array([3, 100_000]))
+
+    with pytest.raises(DataError, match=r"capacity\[1\] is 100000: .* at most 2000 units"):
+        static_assignment(plant)
+
+
 def test_a_policy_outside_the_mask_is_refused() -> None:
     plant = replace(
         packaged("easy_2x1"),

@@ -19,7 +19,7 @@ from decisions.domains.lotsizing.improved_rotation import (
 )
 from decisions.domains.lotsizing.instance import Instance, generate, packaged
 from decisions.domains.lotsizing.plant import Plant, PlantState
-from decisions.domains.lotsizing.rotation import rotation_of
+from decisions.domains.lotsizing.rotation import GroupedRotation, rotation_of
 from decisions.domains.lotsizing.simulation import evaluation_episodes, simulate
 from decisions.domains.lotsizing.start_stop import start_stop
 from decisions.domains.lotsizing.static_assignment import static_assignment
@@ -166,8 +166,9 @@ def test_matching_beats_the_best_fixed_pairs_of_machines_and_items() -> None:
 
 def test_turns_are_found_for_any_plant_and_repeat_under_their_seed() -> None:
     plant = generate(5, 2, np.random.default_rng(1))
+    rotation = GroupedRotation(((), ()), low=8, gap=40)
 
-    found, again = (tuned_turns(plant, seed=2, scenarios=16, moves=60) for _ in range(2))
+    found, again = (tuned_turns(plant, rotation, seed=2, scenarios=16, moves=60) for _ in range(2))
 
     assert found == again
     rule = ImprovedRotation(instance=plant, turns=found)
@@ -188,7 +189,8 @@ def test_on_a_tiny_plant_it_is_near_the_optimum_and_every_state_has_an_action() 
         for turns in pairs
     ]
 
-    assert optimum(plant).mean_over_starts() <= min(costs) < 28.0
+    best = optimum(plant).mean_over_starts()
+    assert best <= min(costs) < 1.1 * best
 
 
 def test_a_period_outside_the_horizon_is_refused() -> None:
