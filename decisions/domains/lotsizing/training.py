@@ -8,7 +8,7 @@ episode is valued, and the time is not shown.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
@@ -27,6 +27,9 @@ from decisions.domains.lotsizing.policies import (
 from decisions.evaluation import Estimate, mean_estimate
 from decisions.policy import Policy
 from decisions.seeds import RowKeys
+
+if TYPE_CHECKING:
+    from decisions.rl.ppo import PPO
 
 Method = Literal["ppo", "pdppo"]
 METHODS: tuple[Method, ...] = ("ppo", "pdppo")
@@ -57,15 +60,28 @@ class Learned:
             self, steps=12_800, lessons=6_400, warm_up=6_400, interval=6_400, curve_episodes=8
         )
 
+    def config(self) -> "PPO":
+        """The method with its settings; what is not named here is its default."""
+        from decisions.rl.pdppo import PDPPO
+        from decisions.rl.ppo import PPO
+
+        method = partial(PDPPO, advantage="split", eta=0.5) if self.method == "pdppo" else PPO
+        return method(
+            total_steps=self.steps,
+            learning_rate=self.learning_rate,
+            expected_rewards=True,
+            curve_interval=self.interval,
+            evaluation_interval=self.interval,
+        )
+
     def __call__(
         self, history: pl.LazyFrame, predecessors: Sequence[Policy], rng: np.random.Generator
     ) -> Policy:
         """A policy that the newest of `predecessors` taught first; no history is needed."""
         del history
         from decisions.rl.imitation import imitate
-        from decisions.rl.pdppo import PDPPO
         from decisions.rl.policies import Actor, acting, save
-        from decisions.rl.ppo import PPO, train
+        from decisions.rl.ppo import train
 
         environment = environment_of(self.instance)
         seed, scenarios = (int(each) for each in rng.integers(2**62, size=2))
@@ -79,14 +95,7 @@ class Learned:
             seen.append(mean_estimate(terms))
             return seen[-1].value
 
-        method = partial(PDPPO, advantage="split", eta=0.5) if self.method == "pdppo" else PPO
-        config = method(
-            total_steps=self.steps,
-            learning_rate=self.learning_rate,
-            expected_rewards=True,
-            curve_interval=self.interval,
-            evaluation_interval=self.interval,
-        )
+        config = self.config()
         pupil = imitate(
             environment,
             rolling(teacher.rule.act),
@@ -100,7 +109,7 @@ class Learned:
         trained = train(
             environment, config, seed=seed, start=pupil, identity=identity, evaluate=evaluate
         )
-        steps = [0] + [point.step for point in trained.curve if point.evaluation_return]
+        asked = [each.step for each in trained.curve if each.evaluation_return is not None]
         (content,) = save(trained.actor, identity).values()
         return PlantPolicy(
             instance=self.instance,
@@ -114,7 +123,7 @@ class Learned:
                 "curve_episodes": self.curve_episodes,
                 "curve": [
                     [step, each.value, each.lower, each.upper]
-                    for step, each in zip(steps, seen, strict=True)
+                    for step, each in zip([0, *asked], seen, strict=True)
                 ],
             },
         )
