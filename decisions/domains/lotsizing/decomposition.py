@@ -17,7 +17,7 @@ The policy decides by one step of improvement over *all* partitions at once: wit
 their costs, it takes the joint action a with the least switching cost + E[period + J(next state)],
 where a machine may also make what another one owns or nobody does. Improving on the least of
 several exact costs costs no more than the best of them from any state: Bertsekas (2020),
-"Rollout, Policy Iteration, and Distributed Reinforcement Learning", section 2.3 (parallel
+"Rollout, Policy Iteration, and Distributed Reinforcement Learning", chapter 2 (parallel
 rollout); Powell (2011), "Approximate Dynamic Programming", chapter 4. We search partitions by
 descent from the planned one and actions machine by machine, so the least may be a local one.
 """
@@ -50,6 +50,7 @@ SCREEN_INTERVALS = 12  # likewise where groups of two are only screened
 # in shares of what an idle plant costs in an episode:
 LEAST_GAIN = 1e-4  # that making two items must win over making one of them
 SLACK = 3e-2  # by which a plan with a group may cost more than the best, for the group to be kept
+MOST_PAIRS = 600  # groups of two that are kept: a megabyte each over a hundred periods
 TABLES, ABOUT = "tables.safetensors", "decomposition.json"
 SAVED = ("costs", "idle", "machine", "members", "offset", "sizes", "node", "share", "planned")
 ROUNDS = 3_000  # of the search for the planned partition
@@ -122,7 +123,7 @@ class Decomposition:
             )
         action, value = np.empty((n, self.instance.machines), np.int16), np.empty(n)
         owner = _owner(self.planned, self.instance.items)
-        dispatch.choose(self.tables, self.planned, owner, *state, 0, n, action, value)
+        dispatch.choose(self.tables, self.planned, owner, *state, action, value)
         return action, value
 
 
@@ -224,7 +225,7 @@ def decomposition(instance: Instance) -> Decomposition:
             lost_sales_cost=instance.lost_sales_cost,
         ),
         planned=planned,
-        cost=found.idle_start.sum() + change,
+        cost=float(found.idle_start.sum()) + change,
     )
 
 
@@ -246,9 +247,8 @@ class _ItemStocks:
 
     def place(self, stock: IntArray) -> tuple[IntArray, FloatArray]:
         """The node at or below each stock, and the share of the next one in it; clipped."""
-        node = np.clip(
-            np.searchsorted(self.nodes, stock, side="right") - 1, 0, len(self.nodes) - 2
-        )
+        below = np.searchsorted(self.nodes, stock, side="right") - 1
+        node = np.clip(below, 0, len(self.nodes) - 2)
         share = (stock - self.nodes[node]) / np.diff(self.nodes)[node]
         return node, np.clip(share, 0.0, 1.0)
 
@@ -434,24 +434,24 @@ def _within_slack(
     """Groups of one, and those of two that some plan has which costs `SLACK` more at most."""
     from decisions.domains.lotsizing import dispatch
 
-    forced = 1e9
-    most = change + SLACK * float(found.idle_start.sum())
-    kept: list[int] = []
+    idle = float(found.idle_start.sum())
+    pairs: list[tuple[float, int]] = []
     for g, (machine, members) in enumerate(zip(found.machine, found.members, strict=True)):
         if members[1] < 0:
-            kept.append(g)
             continue
         member = planned.copy()
         member[np.isin(member, members)] = -1
         member[machine] = members
-        before = sum(
+        plan = sum(
             gain[dispatch.group_of(group, m, *member[m])]
             for m in range(instance.machines)
             if member[m].max() >= 0
         )
         rewarded = gain.copy()
-        rewarded[g] -= forced
+        rewarded[g] -= 10 * idle  # more than any change wins: the group stays
         owner = _owner(member, instance.items)
-        if before + dispatch.descend(group, rewarded, member, owner) < most:
-            kept.append(g)
-    return kept
+        plan += dispatch.descend(group, rewarded, member, owner)
+        if plan < change + SLACK * idle:
+            pairs.append((float(plan), g))
+    alone = [g for g, (_, second) in enumerate(found.members) if second < 0]
+    return alone + [g for _, g in sorted(pairs)[:MOST_PAIRS]]

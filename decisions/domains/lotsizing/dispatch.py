@@ -367,16 +367,14 @@ def choose(
     inventory: Units,
     set_ups: Setups,
     periods: Units,
-    first: int,
-    last: int,
     action: Setups,
     value: FloatArray,
 ) -> None:
-    """Fills rows `first` to `last` of `action` (n, M) and of `value` (n,), the cost to go."""
+    """Fills `action` (n, M) and `value` (n,), the expected cost to go of it."""
     machines, items = tables.production.shape
     own, gain = np.empty(len(tables.machine), np.int64), np.empty(len(tables.machine))
     stock, chosen = np.empty(items, np.int64), np.empty(machines, np.int64)
-    for row in range(first, last):
+    for row in range(len(periods)):
         period, set_up = periods[row], set_ups[row]
         stock[:] = inventory[row]
         for g in range(len(gain)):

@@ -47,7 +47,7 @@ class Rollout:
 
     instance: Instance
     base: GroupedRotation
-    scenarios: int = 8
+    scenarios: int = 4
     lookahead: int = 100
     sweeps: int = 3
 
@@ -58,7 +58,7 @@ class Rollout:
         self.base.check(self.instance)
 
     @classmethod
-    def of(cls, instance: Instance, *, scenarios: int = 8, lookahead: int = 100) -> "Rollout":
+    def of(cls, instance: Instance, *, scenarios: int = 4, lookahead: int = 100) -> "Rollout":
         """The rollout of the instance's tuned rotation."""
         base = rotation_of(instance)
         return cls(instance=instance, base=base, scenarios=scenarios, lookahead=lookahead)
@@ -68,7 +68,7 @@ class Rollout:
         from decisions.domains.lotsizing.trials import best_moves
 
         action = self.base.act(state)
-        best_moves(self._trial, *state, self.sweeps, 0, len(action), action)
+        best_moves(self._trial, *state, self.sweeps, action)
         return action
 
     @cached_property

@@ -139,11 +139,9 @@ def best_moves(
     set_ups: Setups,
     period: Units,
     sweeps: int,
-    first: int,
-    last: int,
     action: Setups,
 ) -> None:
-    """Improves rows `first` to `last` of `action` (n, M), machine by machine.
+    """Improves `action` (n, M), machine by machine.
 
     A machine may idle, make one of its items, or go on with what it is set up for, whoever's item
     that is. All moves meet the same demand, and only the groups that a move touches are simulated.
@@ -152,7 +150,7 @@ def best_moves(
     stock, now = np.empty(items, np.int32), np.empty(items, np.int32)
     own = np.empty(machines)  # cost of each machine's items under the present actions
     choices = np.empty(trial.members.shape[1] + 2, np.int64)
-    for row in range(first, last):
+    for row in range(len(period)):
         t, set_up, chosen = period[row], set_ups[row], action[row]
         periods = min(trial.lookahead, len(trial.idle) - t)
         stock[:] = inventory[row]
