@@ -40,6 +40,7 @@ Report = Callable[[int, float], None]
 
 ROUNDING = 1e-6  # of the costs that are added up: sums of floats, laws rounded to 32 bits
 LARGEST_MEMORY_GIB = 4.0
+MOST_MACHINES = 16  # that can make an item: the bits of `machine_rent.Choices`
 DECIMALS = 3  # of prices: what is stored is what was evaluated
 
 
@@ -338,7 +339,7 @@ def item_alone(instance: Instance, index: int) -> Item:
     machines = np.flatnonzero(able[:, index])
     capacity = int(instance.capacity[index])
     cells = 2 ** len(machines) * (capacity + instance.demand.shape[1]) * instance.horizon
-    if len(machines) > 16 or cells * 2 / 2**30 > LARGEST_MEMORY_GIB:
+    if len(machines) > MOST_MACHINES or cells * 2 / 2**30 > LARGEST_MEMORY_GIB:
         raise DataError(
             f"item {index + 1} of {instance.name!r} can be made by {len(machines)} machines:"
             " its subsets are too many for the Lagrangian bound; wanted at most about 14"

@@ -19,8 +19,7 @@ import numpy.typing as npt
 from decisions.domains.lotsizing.stepping import compiled
 from decisions.policy import FloatArray, IntArray
 
-Choices = npt.NDArray[np.uint16]
-LARGEST_SUBSET = 16  # machines: the bits of a choice
+Choices = npt.NDArray[np.uint16]  # a bit a machine
 
 
 @compiled
