@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from decisions.policy import BoolArray
 from decisions.rl.environment import Box, Environment, MultiDiscrete, P, S
 
 Activation = Literal["relu", "tanh"]
@@ -25,8 +26,13 @@ class Keeping(Protocol):
     def keep_columns(self) -> tuple[int, int] | None:
         """First column of the observation, and the one after the last, of a block (n, choices).
 
-        An entry is 1 where that choice, head after head, would keep what is set up now, else 0.
+        An entry is 1 where that choice, head after head, is what is set up now, else 0.
         """
+        ...
+
+    @property
+    def keep_worthy(self) -> BoolArray:
+        """Which of the choices, (choices,), there is a point in keeping: idling is none."""
         ...
 
 
@@ -67,8 +73,8 @@ def perceptron(
 class CategoricalActor(nn.Module):
     """Independent choices of several heads, impossible ones masked.
 
-    `keep_columns` (see `Keeping`) adds `keep_bias`, which is learned like any other weight, to the
-    logit of what is set up already: undirected switching is the dearest way to explore.
+    `keep_columns` (see `Keeping`) adds `keep_bias` (choices,), learned like any other weight, to
+    the logit of what is set up already: undirected switching is the dearest way to explore.
     """
 
     def __init__(
@@ -77,7 +83,7 @@ class CategoricalActor(nn.Module):
         body: nn.Sequential,
         *,
         keep_columns: tuple[int, int] | None = None,
-        keep_bias: float = 0.0,
+        keep_bias: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.sizes = actions.sizes
@@ -89,7 +95,8 @@ class CategoricalActor(nn.Module):
         if keep_columns is not None:
             if keep_columns[1] - keep_columns[0] != len(places):
                 raise ValueError(f"{keep_columns} are not the {len(places)} choices")
-            self.keep = nn.Parameter(torch.full((len(places),), keep_bias))
+            bias = torch.zeros(len(places)) if keep_bias is None else keep_bias
+            self.keep = nn.Parameter(bias.clone())
 
     @property
     def heads(self) -> int:
@@ -246,8 +253,8 @@ def actor_of(
         return GaussianActor(actions, body)
     if keep_bias is None or not isinstance(environment, Keeping):
         return CategoricalActor(actions, body)
-    columns = environment.keep_columns
-    return CategoricalActor(actions, body, keep_columns=columns, keep_bias=keep_bias)
+    bias = keep_bias * torch.from_numpy(environment.keep_worthy.astype(np.float32))
+    return CategoricalActor(actions, body, keep_columns=environment.keep_columns, keep_bias=bias)
 
 
 class Critic(nn.Module):

@@ -367,6 +367,8 @@ def objective(actor: ActorNetwork, part: Batch, config: PPO) -> Tensor:
         clip_range=config.clip_range,
         ratio=config.ratio,
     )
+    if config.entropy_coefficient == 0.0:
+        return climbed
     return climbed + config.entropy_coefficient * entropy.mean()
 
 

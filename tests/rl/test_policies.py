@@ -13,12 +13,14 @@ from decisions.rl.policies import FILE, Actor, acting, load, save
 from decisions.seeds import RowKeys, stream
 from tests.rl.toys import Identity
 
+BIAS = torch.full((5,), 2.0)
+
 
 def _choosing(*, keeping: bool = True) -> Actor:
     body = perceptron((7, 6, 5), "relu", torch.Generator().manual_seed(1))
     columns = (2, 7) if keeping else None
     sizes = MultiDiscrete((3, 2))
-    return Actor(CategoricalActor(sizes, body, keep_columns=columns, keep_bias=1.5))
+    return Actor(CategoricalActor(sizes, body, keep_columns=columns, keep_bias=BIAS))
 
 
 def _moving() -> Actor:
@@ -82,7 +84,7 @@ def test_masked_choices_are_never_taken_and_draws_follow_the_law() -> None:
 def test_the_keep_bias_makes_what_is_set_up_the_first_choice() -> None:
     body = perceptron((5, 4, 5), "tanh", torch.Generator().manual_seed(2), last_gain=0.0)
     actor = Actor(
-        CategoricalActor(MultiDiscrete((3, 2)), body, keep_columns=(0, 5), keep_bias=2.0)
+        CategoricalActor(MultiDiscrete((3, 2)), body, keep_columns=(0, 5), keep_bias=BIAS)
     )
     observation = np.array([[0, 0, 1, 0, 1], [0, 1, 0, 1, 0]], dtype=np.float32)
 

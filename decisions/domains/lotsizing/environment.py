@@ -60,6 +60,12 @@ class PlantEnvironment:
         return (instance.items, instance.items + width) if self.layout.labels > 1 else None
 
     @property
+    def keep_worthy(self) -> BoolArray:
+        """The choices that have a set-up to keep: all but idling, machine after machine."""
+        instance = self.plant.instance
+        return np.tile(np.arange(instance.items + 1) > 0, instance.machines)
+
+    @property
     def post_observation_size(self) -> int:
         """Width of `observe_post`: the same."""
         return self.observation_size
