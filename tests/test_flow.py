@@ -145,6 +145,27 @@ def test_a_cut_off_made_up_for_later_never_replaces_a_later_champion(database: D
     assert generations.champion_at(database, COINS.name, START + 3 * DAY) == 0
 
 
+@pytest.mark.parametrize("successive", [False, True])
+def test_each_decision_leads_to_the_units_of_one_day_alone(
+    database: Database, *, successive: bool
+) -> None:
+    shown: dict[datetime, list[datetime]] = {}
+
+    class Watched(CoinWorld):
+        def arrivals(self, start: datetime, end: datetime, settled: pl.DataFrame) -> pl.DataFrame:
+            shown[start] = settled["decided_at"].unique().to_list()
+            return super().arrivals(start, end, settled)
+
+    domain = replace(COINS, world=Watched(per_day=5), successive=successive)
+    flow.begin(database, domain, now=START, seed=11)
+    flow.catch_up(database, domain, until=START + 3 * DAY, holder="test")
+
+    first, second = START + DAY, START + 2 * DAY  # decisions are taken at the end of a day
+    same_day = {START: [], first: [first], second: [second]}
+    a_day_later = {START: [], first: [], second: [first]}
+    assert shown == (same_day if successive else a_day_later)
+
+
 def test_a_retry_names_the_decision_it_follows_up(database: Database) -> None:
     live(database, 3)
 
