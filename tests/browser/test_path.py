@@ -120,8 +120,8 @@ def test_a_planner_goes_from_the_overview_to_an_item_and_to_the_decision(
     expect(page.get_by_role("heading", name="Plan", level=1)).to_be_visible()
     expect(page).to_have_url(re.compile(r"/plan\?.*domain=lotsizing"))
     drawn(page)
-    expect(page.get_by_text("is expected to cost")).to_be_visible()
-    expect(page.locator("[data-testid=stVegaLiteChart] canvas").first).to_be_visible()
+    expect(page.get_by_text("The day is expected to cost")).to_be_visible()
+    expect(page.locator("[data-testid=stVegaLiteChart]").first).to_be_visible()
 
     choose(page, "Plant", "6x3/2")
     expect(page).to_have_url(re.compile(r"plant=6x3%2F2"))
