@@ -47,7 +47,8 @@ def tune(
             "rotation": asdict(rotation),
             "turns": asdict(turns),
         }
-    text = json.dumps(records, indent=1) + "\n"
+    lines = [f"{json.dumps(digest)}: {json.dumps(record)}" for digest, record in records.items()]
+    text = "{\n" + ",\n".join(lines) + "\n}\n"
     if out is None:
         sys.stdout.write(text)
     else:
