@@ -8,7 +8,7 @@ The plain percentile interval of an interquartile mean is too narrow with few se
 (3,000 sets, normal and skewed scores). So its tails are moved out to those of Student's t with
 instances x (seeds - 1) degrees of freedom, and by the root of seeds / (seeds - 1), which
 resampling lacks. It then covered 95 % with ten or five seeds of four instances, 96 % with twenty
-of one, and with ten of one 97 %: there it is wide rather than narrow.
+of one, 97 % with ten of one, where it is wide rather than narrow, and with five of one 93 %.
 
 Sources: Agarwal, Schwarzer, Castro, Courville and Bellemare (2021), "Deep reinforcement learning
 at the edge of the statistical precipice": everything but the tails. Hesterberg (2015), "What
