@@ -36,10 +36,10 @@ class PPO:
     environments: int = 32
     rollout_length: int = 25
     total_steps: int = 400_000
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     critic_learning_rate: float = 1e-3
     learning_rate_decay: bool = True  # in a straight line, to a tenth
-    entropy_coefficient: float = 0.0
+    entropy_coefficient: float = 0.03  # of the mean entropy of a head
     value_coefficient: float = 1.0
     max_grad_norm: float | None = 0.5
     hidden: tuple[int, ...] = (128, 128)
