@@ -1,12 +1,13 @@
 """Training steps a second of our PPO against Stable-Baselines3's, on the 20x10 plant.
 
 The peer's PPO is as it comes (rollouts of 256 periods, batches of 256, 10 epochs) over eight of
-our `PlantEnv` in its `DummyVecEnv`; ours is `PPO` with its defaults (see its fields: 4 epochs,
-batches of 400), which is what the studies train, and once more over 256 plants in batches of
-1600, which suits many cores better than it suits learning. All have separate actors and critics
-of 128-128 units and the full observation, and run from an empty process state to the end of
-training. The peer's action space has no mask. Sides take turns in rounds of one run, on one
-thread and on two; a ratio is the median over rounds. Steps are those of all plants together.
+our `PlantEnv` in its `DummyVecEnv`; ours is `PPO` with its defaults (32 plants, batches of 400, 4
+epochs), and once more over 256 plants in batches of 1600 with 3 epochs, which is faster and learns
+less from a step. All have actors and critics of 128-128 units of their own and the full
+observation; the peer's choices are not masked. The number of epochs is the larger part of the
+difference, so passes of a step through an update are compared too. Sides take turns in rounds of
+one run, on one thread and on two; a ratio is the median over rounds. The bar of 25 is the
+project's.
 """
 
 import time
@@ -19,13 +20,16 @@ from decisions.domains.lotsizing.environment import PlantEnvironment
 from decisions.domains.lotsizing.gymnasium_environments import PlantEnv
 from decisions.domains.lotsizing.instance import packaged
 from decisions.domains.lotsizing.plant import Plant
-from decisions.rl.pdppo import PDPPO
 from decisions.rl.ppo import PPO, threads, train
 
 INSTANCE, ROUNDS, WANTED = "20x10", 3, 25.0
 PEER_PLANTS, PEER_PERIODS = 8, 256
-OUR_STEPS = 30_000
-WIDE = replace(PPO(), environments=256, minibatch_size=1600, spread_starts=False)
+OUR_STEPS = 16_000
+PEER_EPOCHS = 10
+OURS = {
+    "PPO": PPO(),
+    "PPO, 256 plants": replace(PPO(), environments=256, minibatch_size=1600, epochs=3),
+}
 
 Side = Callable[[int], float]
 
@@ -55,6 +59,7 @@ def peer(count: int) -> float:
             "MlpPolicy",
             plants,
             n_steps=PEER_PERIODS,
+            n_epochs=PEER_EPOCHS,
             batch_size=256,
             policy_kwargs={"net_arch": [128, 128]},
             seed=1,
@@ -67,9 +72,7 @@ def peer(count: int) -> float:
 
 
 SIDES: dict[str, Side] = {
-    "PPO": ours(PPO()),
-    "PPO, 256 plants": ours(WIDE),
-    "PDPPO": ours(PDPPO()),
+    **{name: ours(replace(config, spread_starts=False)) for name, config in OURS.items()},
     "Stable-Baselines3": peer,
 }
 
@@ -96,7 +99,7 @@ def _report(bench: Workbench, rates: dict[str, list[float]], label: str) -> None
             ok=None,
             interval=(min(found), max(found)),
         )
-    for name in ("PPO", "PPO, 256 plants"):
+    for name, config in OURS.items():
         ratios = [a / b for a, b in zip(rates[name], theirs, strict=True)]
         bench.check(
             f"{name} over Stable-Baselines3, {label}",
@@ -104,4 +107,12 @@ def _report(bench: Workbench, rates: dict[str, list[float]], label: str) -> None
             f"at least {WANTED:g}",
             ok=median(ratios) >= WANTED,
             interval=(min(ratios), max(ratios)),
+        )
+        passes = [ratio * config.epochs / PEER_EPOCHS for ratio in ratios]
+        bench.check(
+            f"{name} over Stable-Baselines3, passes through updates, {label}",
+            median(passes),
+            "-",
+            ok=None,
+            interval=(min(passes), max(passes)),
         )
