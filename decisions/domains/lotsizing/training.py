@@ -50,7 +50,7 @@ class Learned:
     steps: int = 100_000
     lessons: int = 50_000
     warm_up: int = 30_000
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-4
     interval: int = 25_000
     curve_episodes: int = 100
 
