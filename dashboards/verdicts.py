@@ -145,7 +145,8 @@ def allowed(name: str, low: float, high: float, unit: Unit) -> str:
         return f"above {measured(name, low, unit)}"
     if low == high:
         return f"must be {measured(name, low, unit)}"
-    if math.isinf(low) or (low == 0 and high < 1):
+    distance = low == 0 and check(name).kind == "errors" and math.isfinite(high)
+    if math.isinf(low) or (low == 0 and high < 1) or distance:
         return f"at most {measured(name, high, unit)}"
     if math.isinf(high) or high >= 1 > low:
         return f"at least {measured(name, low, unit)}"

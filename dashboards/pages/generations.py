@@ -98,7 +98,7 @@ def headline(
     if value.len():
         columns[2].metric(
             "Its estimated value",
-            f"{value[0]:.1f} {unit.symbol}",
+            f"{value[0]:.1f}" + (f" {unit.symbol}" if len(unit.symbol) < 5 else ""),
             help=f"{unit.reward}, in {unit.symbol}",
         )
     else:
@@ -162,7 +162,7 @@ def estimates(generations: pl.DataFrame, why: pl.DataFrame, unit: Unit) -> None:
     judged = generations.filter(pl.col("difference").is_not_null())
     if judged.height:
         levels = judged["level"].unique().sort()
-        level = " and ".join(f"{100 * each:g} %" for each in levels)
+        level = " and ".join(f"{100 * each:.4g} %" for each in levels)
         limit = next(iter(why["margin"].drop_nulls().reverse()), 0.0) * unit.scale
         left, right = st.columns(2)
         with left:

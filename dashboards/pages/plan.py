@@ -279,8 +279,8 @@ def gap(domain: str, standing: pl.DataFrame, *, ink: str) -> None:
     champion = standing.row(by_predicate=pl.col("role") == "champion", named=True)
     st.caption(
         f"Mean cost of a period over {champion['n']:,} simulated episodes, the same for all, with"
-        f" its {100 * champion['level']:g} % interval; written above each mark is how far it lies"
-        " above the lower bound, the dashed line. Evaluated"
+        f" its {100 * champion['level']:.4g} % interval; written above each mark is how far it"
+        " lies above the lower bound, the dashed line. Evaluated"
         f" {champion['evaluated_at'].strftime('%-d %b %Y %H:%M UTC')}."
     )
     bound = standing.filter(pl.col("name") == BOUND)["cost"]

@@ -297,6 +297,14 @@ def test_a_simulated_evaluation_is_not_told_as_one_from_logs(
     ]
 
 
+def test_a_distance_is_allowed_up_to_its_limit(modules: Callable[[str], ModuleType]) -> None:
+    verdicts, unit = modules("verdicts"), modules("units").unit_of("lotsizing")
+
+    assert verdicts.allowed("demand_drift", 0.0, 5.0, unit) == "at most +5.00 standard errors"
+    gain = verdicts.allowed("difference_from_rotation", 0.0, float("inf"), unit)
+    assert gain == "at least +0.00 cost units a period"
+
+
 @pytest.fixture
 def words(modules: Callable[[str], ModuleType]) -> ModuleType:
     return modules("plan_words")
