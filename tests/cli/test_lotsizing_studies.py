@@ -158,6 +158,8 @@ def test_the_published_statistic_is_held_to_its_band_in_runs_of_full_length(
 
     said = {check.name: check for check in bench.checks if "highest" in check.name}
     assert [check.ok for check in said.values()] == [True, True, False, None]
+    assert bench.checks[-1].value == 3
+    assert bench.checks[-1].ok is False
     assert said["20x10, PDPPO, seed 2: highest window in 1,000,000 steps"].value == -5100
     assert "| PPO, seed 2 | 8,000 | -6500 | -9000 |" in bench.sections[-1]
 
@@ -169,9 +171,10 @@ def test_a_run_that_is_not_finished_tells_where_it_stands(bench: Workbench) -> N
 
     run_paper(bench, steps=8000, so_far=True)
 
-    (check,) = bench.checks
+    check, ended = bench.checks
     assert check.name == "20x10, PPO, seed 1: highest window in 8,000 steps"
     assert (check.value, check.ok) == (-9000, None)
+    assert ended.ok is False
 
 
 def test_the_ablation_says_what_survives(bench: Workbench) -> None:

@@ -142,6 +142,13 @@ def report(bench: Workbench, instance: str, runs: Runs) -> None:
                         "reported, 1,000 episodes",
                         ok=None,
                     )
+    ended = [one["curve"][-1][0] >= STEPS for found in runs.values() for one in found.values()]
+    bench.check(
+        f"runs of {STEPS:,} steps",
+        float(sum(ended)),
+        f"all of {len(ended)}, of both methods",
+        ok=all(ended) and all(runs.values()),
+    )
     bench.section(_table(runs))
 
 
