@@ -3,7 +3,7 @@
 No item is in two groups, so costs add: a machine's rotation is simulated on its own items alone,
 and a move simulates only the groups that it changes. What was simulated once is remembered.
 
-Temperatures are in cost units: they suit plants whose episodes cost some thousands of them.
+Temperatures are shares of what an episode costs in which every machine idles.
 
 Source: Kirkpatrick, Gelatt and Vecchi (1983), "Optimization by simulated annealing".
 """
@@ -21,16 +21,15 @@ from decisions.domains.lotsizing.rotation import GroupedRotation
 from decisions.domains.lotsizing.simulation import realised_demand, simulate
 from decisions.domains.lotsizing.start_stop import start_stop
 from decisions.domains.lotsizing.static_assignment import static_assignment
-from decisions.domains.lotsizing.stepping import compiled
-from decisions.domains.lotsizing.tables import Setups, Units
-from decisions.domains.lotsizing.turning import best_matching, turn
+from decisions.domains.lotsizing.turning import best_matching, matched_saving, turning_cost
 from decisions.policy import BoolArray, FloatArray, IntArray
 from decisions.seeds import RowKeys, stream
 
 X = TypeVar("X")
 Groups = tuple[tuple[int, ...], ...]
 
-WORTH = 1.0  # cost units that an item must save to be put into a group
+CHAINS = 3
+WORTH = 1.3e-4  # of the cost of idling, that an item must save to be put into a group
 STARTS = 64  # on which machines are matched with items
 LARGEST_GROUP = 3
 LOWS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.6, 2.1)  # tried, in periods of mean demand
@@ -44,7 +43,7 @@ def tuned_rotation(
     seed: int = 0,
     scenarios: int = 256,
     moves: int = 20_000,
-    chains: int = 1,
+    chains: int = CHAINS,
 ) -> GroupedRotation:
     """The best rotation met in annealings that start from the static assignment.
 
@@ -63,7 +62,7 @@ def tuned_rotation(
             costs.of,
             lambda rotation, rng: _neighbour(rotation, instance, rng),
             rng=stream(seed, "lotsizing", "annealing", str(chain)),
-            cooling=np.geomspace(40.0 * 0.35**chain, 0.2, moves),
+            cooling=costs.idling * np.geomspace(5e-3 * 0.35**chain, 3e-5, moves),
         )
         for chain in range(chains)
     ]
@@ -97,13 +96,13 @@ def tuned_turns(
     costs = TurnCosts(instance, episodes)
     larger = tuple(group if len(group) > 1 else () for group in rotation.groups)
     found: list[tuple[float, Turns]] = []
-    for first, hottest in ((_empty(instance), 40.0), (larger, 5.0)):
+    for first, hottest in ((_empty(instance), 5e-3), (larger, 6e-4)):
         groups = _annealed(
             first,
             costs.of,
             lambda groups, rng: _regrouped(groups, instance, rng),
             rng=stream(seed, "lotsizing", "annealing of turns", str(hottest)),
-            cooling=np.geomspace(hottest, 0.5, moves),
+            cooling=costs.idling * np.geomspace(hottest, 6e-5, moves),
         )
         found.append(_dissolved(instance, groups, costs, episodes))
     return min(found, key=lambda each: each[0])[1]
@@ -201,6 +200,11 @@ class GroupCosts:
                 total += self.group(machine, group, low=rotation.low, gap=rotation.gap)
         return total
 
+    @property
+    def idling(self) -> float:
+        """Mean cost of an episode in which nothing is made."""
+        return sum(map(self.idle, self._items))
+
     def idle(self, item: int) -> float:
         """Mean cost of an item that is never made."""
         return self.group(self._nobody, (item,), low=0, gap=0)
@@ -224,6 +228,7 @@ class TurnCosts:
         wanted = start_stop(instance, stops=True, waits=False).runs
         self._instance = instance
         self._costs = GroupCosts(instance, episodes, wanted)
+        self.idling = self._costs.idling
         exact = start_stop(instance, stops=True, waits=True)
         self._usual = exact.mean_saving
         start = Plant(instance).reset(episodes.take(np.arange(min(STARTS, len(episodes.rows)))))
@@ -238,8 +243,10 @@ class TurnCosts:
         larger = [(m, group) for m, group in enumerate(groups) if len(group) > 1]
         free, items = _left(self._usual.shape, groups)
         matched = float(matched_saving(self._first[:, free][:, :, items]))
-        worth = (self._larger(m, group)[0] - WORTH * len(group) for m, group in larger)
-        return -matched - sum(worth)
+        worth = WORTH * self.idling
+        return -matched - sum(
+            self._larger(m, group)[0] - worth * len(group) for m, group in larger
+        )
 
     def turns(self, groups: Groups) -> Turns:
         """Larger groups with their thresholds, and single items that suit most starts."""
@@ -271,58 +278,6 @@ class TurnCosts:
             saving = sum(map(self._costs.idle, group)) - cost
             self._best[key] = saving, (limits["low"], limits["gap"], limits["start"])
         return self._best[key]
-
-
-@compiled
-def matched_saving(saving: FloatArray) -> float:
-    """Mean over n starts of the total of the best matching of `saving` (n, machines, items)."""
-    total, column = 0.0, np.empty(saving.shape[1], dtype=np.int64)
-    for row in range(len(saving)):
-        best_matching(saving[row], column)
-        for machine in range(len(column)):
-            if column[machine] >= 0:
-                total += saving[row, machine, column[machine]]
-    return total / len(saving)
-
-
-@compiled
-def turning_cost(
-    production: IntArray,  # (M + 1, I), and so the next two
-    setup_cost: FloatArray,
-    setup_loss: IntArray,
-    capacity: IntArray,  # (I,), and so the next two
-    lost_sales_cost: FloatArray,
-    holding_cost: FloatArray,
-    inventory: Units,  # (n, I), the first stocks
-    set_up: Setups,  # (n, M + 1), the first set-ups
-    demand: Units,  # (I, n, T)
-    wanted: BoolArray,  # (T, M + 1, I, 2, stocks)
-    machine: int,
-    members: Setups,
-    low: int,
-    gap: int,
-    start: int,
-) -> float:
-    """Mean cost of an episode of one machine and of its items alone."""
-    total = 0.0
-    for row in range(len(inventory)):
-        stock = inventory[row].copy()
-        current = int(set_up[row, machine])
-        for period in range(demand.shape[2]):
-            item = turn(stock, current, members, wanted[period, machine], low, gap, start)
-            if item:
-                stock[item - 1] += production[machine, item - 1]
-                if item != current:
-                    stock[item - 1] -= setup_loss[machine, item - 1]
-                    total += setup_cost[machine, item - 1]
-            current = item
-            for member in members:
-                at = member - 1
-                left = np.int64(stock[at]) - demand[at, row, period]
-                total += lost_sales_cost[at] * max(-left, 0)
-                stock[at] = min(max(left, 0), capacity[at])
-                total += holding_cost[at] * stock[at]
-    return total / len(inventory)
 
 
 def _first(instance: Instance) -> GroupedRotation:

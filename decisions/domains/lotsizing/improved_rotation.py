@@ -1,12 +1,12 @@
 """H3: the grouped rotation that knows when to start, when to stop and what is set up already."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from decisions.domains.lotsizing.instance import Instance
+from decisions.domains.lotsizing.instance import Instance, instance_of, to_json
 from decisions.domains.lotsizing.plant import PlantState
 from decisions.domains.lotsizing.rotation import (
     GroupedRotation,
@@ -111,8 +111,14 @@ def improved_rotation_of(
 ) -> ImprovedRotation:
     """The improved rotation with the package's groups for an instance, or with groups tuned now.
 
-    Tuning takes some minutes.
+    Tuning takes some minutes. A process tunes, and makes tables, once for the same plant.
     """
+    return _improved(to_json(instance), stops, waits, matches)
+
+
+@lru_cache(maxsize=8)
+def _improved(text: str, stops: bool, waits: bool, matches: bool) -> ImprovedRotation:
+    instance = instance_of(text)
     record = packaged_record(instance)
     if record is None:
         from decisions.domains.lotsizing.annealing import tuned_turns

@@ -26,6 +26,7 @@ from decisions.policy import FloatArray, IntArray
 PACKAGED = ("15x5", "20x10", "25x10", "25x15", "easy_2x1", "tiny_2x1")
 LARGEST = 1_000_000  # units; keeps every sum of quantities within 32 bits
 LARGEST_DEMAND = 10_000
+INTEGERS = ("production", "setup_loss", "capacity")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -268,6 +269,9 @@ def _check(
     if values.shape != shape:
         raise DataError(f"{name} has shape {values.shape}; wanted {shape} as production has")
     whole = np.issubdtype(values.dtype, np.integer)
+    if name in INTEGERS and not whole:
+        _reject(name, values, values != np.floor(values), "an integer")
+        raise DataError(f"{name} holds {values.dtype}; wanted an array of integers")
     wanted = f"{'an integer' if whole else 'a number'} >= 0 and <= {most:g}"
     _reject(name, values, ~((values >= 0) & (values <= most)), wanted)
 

@@ -2,13 +2,13 @@
 
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
-from decisions.domains.lotsizing.instance import Instance
+from decisions.domains.lotsizing.instance import Instance, instance_of, to_json
 from decisions.domains.lotsizing.plant import PlantState
 from decisions.domains.lotsizing.tables import Setups
 from decisions.errors import DataError
@@ -58,7 +58,16 @@ def members_of(groups: tuple[tuple[int, ...], ...]) -> Setups:
 
 
 def rotation_of(instance: Instance) -> GroupedRotation:
-    """The rotation that the package holds for an instance, or one tuned now, in about a minute."""
+    """The rotation that the package holds for an instance, or one tuned now, in some minutes.
+
+    A process tunes once for the same plant.
+    """
+    return _rotation(to_json(instance))
+
+
+@lru_cache(maxsize=64)
+def _rotation(text: str) -> GroupedRotation:
+    instance = instance_of(text)
     record = packaged_record(instance)
     if record is None:
         from decisions.domains.lotsizing.annealing import tuned_rotation
@@ -71,8 +80,9 @@ def rotation_of(instance: Instance) -> GroupedRotation:
 def packaged_record(instance: Instance) -> dict[str, Any] | None:
     """What `decisions lotsizing tune` found for an instance, or None: it was not asked.
 
-    A record holds `rotation`, the fields of a `GroupedRotation`, `turns`, those of
-    `improved_rotation.Turns`, and how they were found.
+    The records were made with the code of commit 881a638, whose annealing had temperatures in
+    cost units; those of now are relative. A record holds `rotation`, the fields of a
+    `GroupedRotation`, `turns`, those of `improved_rotation.Turns`, and how they were found.
     """
     text = (files("decisions.domains.lotsizing") / "rotations.json").read_text()
     return json.loads(text).get(instance.digest)

@@ -1,4 +1,7 @@
-"""What machines make next under the rotations, compiled."""
+"""What machines make next under the rotations, and what that costs, compiled.
+
+Callers and callees are in one file: numba's cache on disk looks at a function's own file alone.
+"""
 
 import numpy as np
 
@@ -155,3 +158,55 @@ def improved_items(
                 if not rule.runs[now, m, item - 1, on, stock[item - 1]]:
                     item = 0
             action[row, m] = item
+
+
+@compiled
+def matched_saving(saving: FloatArray) -> float:
+    """Mean over n starts of the total of the best matching of `saving` (n, machines, items)."""
+    total, column = 0.0, np.empty(saving.shape[1], dtype=np.int64)
+    for row in range(len(saving)):
+        best_matching(saving[row], column)
+        for machine in range(len(column)):
+            if column[machine] >= 0:
+                total += saving[row, machine, column[machine]]
+    return total / len(saving)
+
+
+@compiled
+def turning_cost(
+    production: IntArray,  # (M + 1, I), and so the next two
+    setup_cost: FloatArray,
+    setup_loss: IntArray,
+    capacity: IntArray,  # (I,), and so the next two
+    lost_sales_cost: FloatArray,
+    holding_cost: FloatArray,
+    inventory: Units,  # (n, I), the first stocks
+    set_up: Setups,  # (n, M + 1), the first set-ups
+    demand: Units,  # (I, n, T)
+    wanted: BoolArray,  # (T, M + 1, I, 2, stocks)
+    machine: int,
+    members: Setups,
+    low: int,
+    gap: int,
+    start: int,
+) -> float:
+    """Mean cost of an episode of one machine and of its items alone."""
+    total = 0.0
+    for row in range(len(inventory)):
+        stock = inventory[row].copy()
+        current = int(set_up[row, machine])
+        for period in range(demand.shape[2]):
+            item = turn(stock, current, members, wanted[period, machine], low, gap, start)
+            if item:
+                stock[item - 1] += production[machine, item - 1]
+                if item != current:
+                    stock[item - 1] -= setup_loss[machine, item - 1]
+                    total += setup_cost[machine, item - 1]
+            current = item
+            for member in members:
+                at = member - 1
+                left = np.int64(stock[at]) - demand[at, row, period]
+                total += lost_sales_cost[at] * max(-left, 0)
+                stock[at] = min(max(left, 0), capacity[at])
+                total += holding_cost[at] * stock[at]
+    return total / len(inventory)

@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -288,3 +289,12 @@ def test_a_generated_plant_repeats_under_its_seed_and_can_make_everything() -> N
         assert (small.production > 0).any(axis=0).all()
         assert (small.production > 0).any(axis=1).all()
         assert small.digest == generate(3, 2, stream(seed, "generator"), name="small").digest
+
+
+def test_an_array_that_is_not_of_integers_is_refused() -> None:
+    plant = packaged("easy_2x1")
+
+    with pytest.raises(DataError, match=r"capacity\[0\] is 2.5; wanted an integer"):
+        replace(plant, capacity=np.array([2.5, 3.0]))
+    with pytest.raises(DataError, match="production holds float64; wanted an array of integers"):
+        replace(plant, production=plant.production.astype(float))
