@@ -9,11 +9,12 @@ from scratch, three seeds each; PDPPO with the published advantage, the larger o
 and with the Bellman split in its place. What a learned policy costs is exact too: its greedy
 actions in every state go into the same backward induction, so no figure below has noise of
 evaluation; its simulated cost on common episodes stands beside it. The gap is to the optimum, mean
-over the starts that an episode may have; the bar is held to every seed. All learn with the same
-settings: the defaults of `decisions.rl`, but for what suits 20 periods and one machine (no
-discount, small networks, larger steps, some entropy, no preference for the present set-up),
-chosen on seed 1 of PPO. Their time is that of one processor core (one thread), so that other work
-on the machine does not count; the time that passed is given too.
+over the starts that an episode may have. All learn with the same settings: the defaults of
+`decisions.rl`, but for what suits 20 periods and one machine (no discount, small networks, larger
+steps, some entropy, no preference for the present set-up). They were chosen on seed 1 of PPO,
+which is therefore shown but not judged; the bar is held to each of the other seeds. Their time is
+that of one processor core (one thread), so that other work on the machine does not count; the
+time that passed is given too.
 
 On so small a plant H3's rule, with its best thresholds, shows what a rule of thumb leaves.
 """
@@ -46,6 +47,7 @@ METHODS: Mapping[str, PPO] = {
     "PDPPO-split": PDPPO(advantage="split", eta=1.0, eta_0=0.0),
 }
 SEEDS = range(1, 4)
+CHOSEN_ON = 1  # the seed that the settings were chosen on
 EPISODES = 2_000
 BUDGET_S, GAP = 60.0, 0.02
 
@@ -59,7 +61,7 @@ def run(bench: Workbench) -> None:
         for seed, method in bench.track(list(product(SEEDS, METHODS)), "training runs")
     }
     for method in METHODS:
-        _check_method(bench, method, [runs[method, seed] for seed in SEEDS])
+        _check_method(bench, method, [runs[method, seed] for seed in SEEDS if seed != CHOSEN_ON])
     bench.section(_table(runs))
     bench.section(_rules(bench.part("rules", rules)))
 
