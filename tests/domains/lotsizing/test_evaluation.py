@@ -1,6 +1,7 @@
 """What the gate reads of planners: paired over fresh scenarios, as they are deployed."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -8,11 +9,19 @@ import polars as pl
 import pytest
 
 from decisions.domains.lotsizing import DOMAIN, plants_of
-from decisions.domains.lotsizing.evaluation import GATE, LEVEL, ROTATION, demand_drift, evaluate
+from decisions.domains.lotsizing.evaluation import (
+    DRIFT,
+    GATE,
+    LEVEL,
+    ROTATION,
+    demand_drift,
+    evaluate,
+)
 from decisions.domains.lotsizing.instance import packaged
 from decisions.domains.lotsizing.plant import PlantState
 from decisions.domains.lotsizing.policies import PlantPolicy, Rule, plant_policy
 from decisions.domains.lotsizing.rotation import rotation_of
+from decisions.domains.lotsizing.world import RollingPlants
 from decisions.errors import DataError
 from decisions.evaluation import Evaluation
 from decisions.gate import judge
@@ -22,6 +31,7 @@ from decisions.seeds import stream
 
 BASELINE = plant_policy(DOMAIN.baseline)
 INSTANCE = BASELINE.instance
+I = INSTANCE.items  # noqa: E741
 HISTORY = DOMAIN.sample(60, stream(5, "lotsizing", "evaluation"))
 
 
@@ -130,19 +140,40 @@ def test_two_policies_of_different_plants_are_not_compared() -> None:
         evaluated(BASELINE, plants_of(packaged("15x5")).baseline)
 
 
-def test_demand_as_modelled_shows_no_drift_and_one_unit_more_of_an_item_does() -> None:
-    more = HISTORY.with_columns(
-        pl.concat_list(pl.col("demand").list.first() + 2, pl.col("demand").list.slice(1)).alias(
-            "demand"
-        )
-    )
+def held_out() -> pl.DataFrame:
+    """As much of history as one cut-off's holdout has."""
+    assert isinstance(DOMAIN.world, RollingPlants)
+    return HISTORY.head(DOMAIN.world.plants * (DOMAIN.holdout // timedelta(days=1)))
 
-    usual, moved = (demand_drift(INSTANCE, each) for each in (HISTORY, more))
 
-    assert usual is not None
-    assert moved is not None
-    assert usual < 4
-    assert moved > 5
+def with_demand(history: pl.DataFrame, *, items: int, units: int) -> pl.DataFrame:
+    """The same with more demand of the first items."""
+    demand = np.array(history["demand"].to_list())
+    demand[:, :items] += units
+    return history.with_columns(pl.Series("demand", demand.tolist(), dtype=pl.List(pl.Int32())))
+
+
+def test_demand_as_modelled_shows_no_drift_in_any_holdout() -> None:
+    rows = held_out().height
+    many = DOMAIN.sample(200 * rows, stream(6, "lotsizing", "drift"))
+
+    drifts = [
+        demand_drift(INSTANCE, many.slice(start, rows)) for start in range(0, many.height, rows)
+    ]
+
+    assert rows == 8
+    assert max(drift for drift in drifts if drift is not None) < DRIFT
+    assert len([drift for drift in drifts if drift is not None]) == 200
+
+
+@pytest.mark.parametrize(("items", "units"), [(I, 2), (1, 6)])
+def test_a_holdout_shows_a_shift_of_all_items_or_a_large_one_of_one(
+    items: int, units: int
+) -> None:
+    drift = demand_drift(INSTANCE, with_demand(held_out(), items=items, units=units))
+
+    assert drift is not None
+    assert drift > DRIFT
 
 
 def test_a_history_that_tells_of_no_demand_lets_nobody_pass() -> None:
