@@ -44,7 +44,7 @@ def imitate(
     is too sure of itself to try what its teacher did not. `config` gives the networks, the rates
     and the critics' targets.
     """
-    run = Run(environment, config, seed=seed)
+    run = Run(environment, config, seed=key_of(seed, "imitation"))  # training's episodes differ
     shuffling = generator_of(seed, "demonstrations")
     columns = max(1, steps // (rounds * environment.horizon))
     told: list[Told] = []

@@ -47,7 +47,8 @@ def perceptron(
     """Linear layers of `sizes` with `activation` between them.
 
     "orthogonal": gain sqrt(2) inside and `last_gain` at the end, biases 0. "xavier": uniform,
-    biases 0. "kaiming": PyTorch's own default inside, He's uniform law at the end with bias 0.
+    biases 0. "kaiming": PyTorch's own default inside, He's uniform law of `last_gain` at the end
+    with bias 0.
     """
     layers: list[nn.Module] = []
     for i, (width_in, width_out) in enumerate(pairwise(sizes)):
@@ -57,7 +58,8 @@ def perceptron(
         if initial == "xavier":
             nn.init.xavier_uniform_(linear.weight, generator=generator)
         elif initial == "kaiming" and last:
-            nn.init.kaiming_uniform_(linear.weight, nonlinearity="relu", generator=generator)
+            bound = last_gain * (3 / width_in) ** 0.5
+            nn.init.uniform_(linear.weight, -bound, bound, generator)
         elif initial == "kaiming":
             bound = width_in**-0.5
             nn.init.uniform_(linear.weight, -bound, bound, generator)
@@ -242,13 +244,14 @@ def actor_of(
     generator: torch.Generator,
     *,
     initial: Initial = "orthogonal",
+    gain: float = 0.01,
     keep_bias: float | None = None,
 ) -> ActorNetwork:
-    """A new actor for what the environment shows and takes; it starts close to indifferent."""
+    """A new actor for what the environment shows and takes; the less `gain`, the less biased."""
     actions = environment.actions
     outputs = sum(actions.sizes) if isinstance(actions, MultiDiscrete) else len(actions.low)
     sizes = (environment.observation_size, *hidden, outputs)
-    body = perceptron(sizes, activation, generator, initial=initial, last_gain=0.01)
+    body = perceptron(sizes, activation, generator, initial=initial, last_gain=gain)
     if isinstance(actions, Box):
         return GaussianActor(actions, body)
     if keep_bias is None or not isinstance(environment, Keeping):

@@ -36,7 +36,7 @@ class PDPPO(PPO):
     @classmethod
     def paper(cls) -> Self:
         """The published behaviour, as `PPO.paper`: the state's critic sees the world's rewards."""
-        return replace(super().paper(), pre_reward="chance")
+        return replace(super().paper(), pre_reward="chance", actor_gain=2**0.5)
 
     @property
     def critics(self) -> tuple[Literal["state", "post"], ...]:
