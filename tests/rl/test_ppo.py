@@ -71,7 +71,7 @@ def test_a_move_within_a_box_is_learned() -> None:
 
 @pytest.mark.parametrize("ratio", ["joint", "per_head"])
 def test_the_ratio_is_one_before_the_first_step(ratio: Ratio) -> None:
-    method = replace(METHODS[0], ratio=ratio)
+    method = replace(METHODS[0], ratio=ratio, entropy_coefficient=0.0)
     run = Run(Identity(), method, seed=3)
     batch = run.learner.batch(run.collector.collect(run.learner.actor, 10, run.acting), method)
 
