@@ -15,6 +15,7 @@ at the edge of the statistical precipice": everything but the tails. Hesterberg 
 teachers should know about the bootstrap", section 5.2: the expanded percentile interval.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 
@@ -61,14 +62,26 @@ def difference_estimate(
 
     Row `j` of both comes of the same seed; a resample takes the same seeds of both.
     """
-    _check(first)
-    if first.shape != second.shape:
-        raise DataError(f"paired scores of shapes {first.shape} and {second.shape}; wanted one")
-    drawn = _draws(first.shape, rng)
+    return contrast_estimate([(1.0, first), (-1.0, second)], rng)
+
+
+def contrast_estimate(
+    terms: Sequence[tuple[float, FloatArray]], rng: np.random.Generator
+) -> Estimate:
+    """The weighted sum of interquartile means of scores (seeds, instances), all paired.
+
+    Row `j` of every term comes of the same seed; a resample takes the same seeds of all.
+    """
+    shape = terms[0][1].shape
+    for _, scores in terms:
+        _check(scores)
+        if scores.shape != shape:
+            raise DataError(f"paired scores of shapes {shape} and {scores.shape}; wanted one")
+    drawn = _draws(shape, rng)
     return _estimate(
-        _pooled(first) - _pooled(second),
-        _pooled(_resampled(first, drawn)) - _pooled(_resampled(second, drawn)),
-        first.shape,
+        np.sum([weight * _pooled(scores) for weight, scores in terms], axis=0),
+        np.sum([weight * _pooled(_resampled(scores, drawn)) for weight, scores in terms], axis=0),
+        shape,
         "difference of interquartile means, seeds paired",
     )
 

@@ -16,7 +16,9 @@ from decisions.cli.study.frozen_lake import report as report_lake
 from decisions.cli.study.lotsizing import BARS, Played, instance_named
 from decisions.cli.study.lotsizing import report as report_policies
 from decisions.cli.study.lotsizing_ablation import (
+    INSTANCE,
     METHODS,
+    SCHEDULE,
     SETTINGS,
     SWITCHES,
     design,
@@ -82,10 +84,9 @@ def test_intervals_of_effects_cover() -> None:
 
 
 def test_all_switches_off_is_the_published_agent_on_another_schedule() -> None:
-    """Whatever a switch, the schedule and the networks' shape do not say must be the default."""
-    free = {"epochs", "minibatch_size", "environments", "rollout_length", "total_steps"}
-    free |= {"learning_rate", "learning_rate_decay", "entropy_coefficient", "value_coefficient"}
-    free |= {"max_grad_norm", "actor_activation", "initial", "spread_starts", "retained_chunks"}
+    """What no switch says is as published, or stated by the schedule, or the networks' shape."""
+    free = set(SCHEDULE) - {"rollout_length", "spread_starts"}
+    free |= {"total_steps", "actor_activation", "initial", "actor_gain", "retained_chunks"}
     free |= {name for name in vars(PPO()) if name.endswith("_interval")}
     for kind, method in ((PPO, "PPO"), (PDPPO, "PDPPO")):
         off = training_of(TINY, method, SETTINGS["published"], seed=1, steps=100)
@@ -94,6 +95,16 @@ def test_all_switches_off_is_the_published_agent_on_another_schedule() -> None:
             if name not in free:
                 assert value == getattr(published, name), name
         assert (off.observation, off.scaled, off.masked) == ("inventory", False, False)
+
+
+def test_the_schedule_is_that_of_every_cell_and_keeps_episodes_whole() -> None:
+    instance = packaged(INSTANCE)
+    for on in (*SETTINGS.values(), *design().tolist()):
+        for method in METHODS:
+            config = training_of(instance, method, on, seed=1, steps=100).config
+            assert {name: getattr(config, name) for name in SCHEDULE} == SCHEDULE
+            assert config.rollout_length == instance.horizon
+            assert not config.spread_starts
 
 
 def test_paired_runs_differ_by_the_method_alone() -> None:

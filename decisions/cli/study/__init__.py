@@ -182,6 +182,7 @@ def lotsizing_paper(
 @app.command()
 def lotsizing_ablation(
     seeds: Annotated[int, typer.Option(min=2, help="Runs of each method at both ends.")] = 10,
+    ends: Annotated[bool, typer.Option("--ends", help="Leave out what lies between.")] = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; else a core each.")
     ] = None,
@@ -195,11 +196,11 @@ def lotsizing_ablation(
     conduct(
         "studies",
         "lotsizing-ablation",
-        partial(run, seeds=seeds, workers=workers),
+        partial(run, seeds=seeds, between_ends=not ends, workers=workers),
         as_json=as_json,
         fresh=fresh,
         publish=publish,
-        asked=f"lotsizing-ablation --seeds {seeds}",
+        asked=f"lotsizing-ablation --seeds {seeds}" + (" --ends" if ends else ""),
     )
 
 
