@@ -162,8 +162,9 @@ def conduct(
     """
     folder = settings().home / kind / name / source_digest()[:16]
     if fresh:
-        for path in folder.glob("*.json"):
-            path.unlink()
+        for suffix in ("json", "safetensors"):  # finished parts, and checkpoints of others
+            for path in folder.glob(f"*.{suffix}"):
+                path.unlink()
     began = time.perf_counter()
     with _progress() as progress:
         bench = Workbench(name, folder, progress)

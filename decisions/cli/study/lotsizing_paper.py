@@ -127,7 +127,7 @@ def report(bench: Workbench, instance: str, runs: Runs) -> None:
         low, high = BANDS.get((instance, method), (-np.inf, np.inf))
         for seed, one in found.items():
             steps, highest = one["curve"][-1][0], float(windows(one["curve"]).max())
-            whole = steps >= STEPS
+            whole = steps == STEPS
             bench.check(
                 f"{instance}, {method}, seed {seed}: highest window in {steps:,} steps",
                 highest,
@@ -142,7 +142,7 @@ def report(bench: Workbench, instance: str, runs: Runs) -> None:
                         "reported, 1,000 episodes",
                         ok=None,
                     )
-    ended = [one["curve"][-1][0] >= STEPS for found in runs.values() for one in found.values()]
+    ended = [one["curve"][-1][0] == STEPS for found in runs.values() for one in found.values()]
     bench.check(
         f"runs of {STEPS:,} steps",
         float(sum(ended)),

@@ -57,6 +57,14 @@ class Training:
             masked=self.masked,
         )
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What a checkpoint must agree with, beside the configuration and the seed."""
+        said = ("observation", "time", "scaled", "masked", "lessons")
+        return {"instance": self.instance.digest} | {
+            name: str(getattr(self, name)) for name in said
+        }
+
     def run(self, checkpoint: Path | None = None) -> Trained:
         """Trains, going on from `checkpoint` where that exists."""
         environment, start = self.environment, None
@@ -74,7 +82,7 @@ class Training:
             environment,
             self.config,
             seed=self.seed,
-            identity={"instance": self.instance.digest},
+            identity=self.identity,
             start=start,
             checkpoint=checkpoint,
         )
