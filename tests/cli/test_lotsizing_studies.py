@@ -10,10 +10,10 @@ import pytest
 import torch
 from rich.progress import Progress
 
-from decisions.cli.report import Workbench
+from decisions.cli.report import Workbench, conduct
 from decisions.cli.study.frozen_lake import reached
 from decisions.cli.study.frozen_lake import report as report_lake
-from decisions.cli.study.lotsizing import BARS, Played, instance_named
+from decisions.cli.study.lotsizing import BARS, LEARNED, Played, instance_named
 from decisions.cli.study.lotsizing import report as report_policies
 from decisions.cli.study.lotsizing_ablation import (
     INSTANCE,
@@ -33,13 +33,17 @@ from decisions.cli.study.lotsizing_runs import Training, episode_returns, finish
 from decisions.domains.lotsizing.instance import packaged, to_json
 from decisions.domains.lotsizing.rotation import rotation_of
 from decisions.domains.lotsizing.simulation import evaluation_episodes, simulate
+from decisions.errors import DataError
+from decisions.evaluation import mean_estimate
 from decisions.rl.checkpoints import write
-from decisions.rl.frozen_lake import best_values, lake_of_seed
+from decisions.rl.frozen_lake import FrozenLake, best_values, lake_of_seed, reach_probability
 from decisions.rl.pdppo import PDPPO
 from decisions.rl.ppo import PPO
 from decisions.seeds import stream
 
 TINY = packaged("tiny_2x1")
+BOUND = {"value": 1536.8}
+RIGHT = 2
 
 
 @pytest.fixture
@@ -152,6 +156,33 @@ def test_a_stored_run_is_not_made_again_and_tells_all(bench: Workbench) -> None:
     assert again["one"]["sampled"] < 0
 
 
+def test_a_checkpoint_of_another_view_of_the_plant_is_refused(tmp_path: Path) -> None:
+    training = Training(instance=TINY, config=small(PPO, checkpoint_interval=80), seed=2)
+    checkpoint = tmp_path / "run.safetensors"
+    training.run(checkpoint)
+
+    for other in (replace(training, scaled=False), replace(training, masked=False)):
+        with pytest.raises(DataError, match="identity"):
+            other.run(checkpoint)
+
+
+def test_a_fresh_study_forgets_parts_and_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DECISIONS_HOME", str(tmp_path))
+    seen: list[list[str]] = []
+
+    def work(bench: Workbench) -> None:
+        seen.append([path.name for path in bench.folder.glob("*")])
+        bench.part("one", lambda: 1)
+        (bench.folder / "one.safetensors").write_bytes(b"")
+
+    for fresh in (False, False, True):
+        conduct("studies", "tiny", work, as_json=False, fresh=fresh)
+
+    assert [len(names) for names in seen] == [0, 2, 0]
+
+
 def course(*means: float, steps: int = STEPS) -> dict[str, Any]:
     curve = [[steps * (i + 1) // len(means), 40, mean] for i, mean in enumerate(means)]
     return {"curve": curve, "greedy": -9000.0, "sampled": -8000.0, "processor_seconds": 1.0}
@@ -247,7 +278,7 @@ def test_the_best_is_chosen_elsewhere_and_held_to_the_bars(bench: Workbench) -> 
         played("lucky, greedy", -1590, -1640, learned=True),
     ]
 
-    report_policies(bench, "20x10", policies, {"value": 1536.8})
+    report_policies(bench, "20x10", policies, BOUND)
 
     said = {check.name: check for check in bench.checks}
     basic, goal = BARS["20x10"]
@@ -262,7 +293,8 @@ def test_the_best_is_chosen_elsewhere_and_held_to_the_bars(bench: Workbench) -> 
     assert learned.interval is not None
     assert learned.value == pytest.approx(148, abs=1)
     assert learned.interval[1] - learned.interval[0] < 1  # pairing takes the noise out
-    rows = [line for line in bench.sections[-1].splitlines() if line.startswith("| ")]
+    table = next(section for section in bench.sections if "Every policy" in section)
+    rows = [line for line in table.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[0][2:] for row in rows[1:]] == [
         "lucky, greedy",
         "ahead",
@@ -279,9 +311,25 @@ def test_a_policy_that_beats_the_bound_is_an_alarm(bench: Workbench) -> None:
         played("bad, greedy", -9000, -9000, learned=True),
     ]
 
-    report_policies(bench, "20x10", policies, {"value": 1536.8})
+    report_policies(bench, "20x10", policies, BOUND)
 
-    assert [check.ok for check in bench.checks if "beats the bound" in check.name] == [False]
+    alarm = next(check for check in bench.checks if "beats the bound" in check.name)
+    assert alarm.ok is False
+    assert alarm.value == mean_estimate(policies[2].returns).lower
+    assert alarm.threshold == "<= -1536.8 (wrong)"
+
+
+def test_learned_policies_are_described_where_there_are_some(bench: Workbench) -> None:
+    policies = [played("idle", -7538, -7500), played("H2", -1738, -1730)]
+    policies.append(played("ahead", -1600, -1610, looks_ahead=True))
+
+    report_policies(bench, "20x10", policies, BOUND)
+    assert LEARNED.strip() not in bench.sections
+    near = next(check for check in bench.checks if "gap to the lower bound" in check.name)
+    assert near.value == pytest.approx(1600 / 1536.8 - 1, abs=0.003)
+
+    report_policies(bench, "20x10", [*policies, played("net", -1700, -1700, learned=True)], BOUND)
+    assert bench.sections[-1] == LEARNED.strip()
 
 
 def test_a_plant_may_come_from_a_file(tmp_path: Path) -> None:
@@ -300,7 +348,17 @@ def test_the_best_walk_earns_what_backward_induction_says() -> None:
 
     standard_error = found.std() / np.sqrt(len(found))
     assert found.mean() == pytest.approx(values[0, 0], abs=4 * standard_error)
-    assert 0 <= reached(lake, lambda s: moves[s.period, s.cell][:, None], episodes) <= 1
+
+
+def test_the_surest_walk_reaches_the_goal_as_often_as_can_be() -> None:
+    lake = FrozenLake(("SFFFG",), np.full((5, 4), 0.25), 4)
+    episodes = evaluation_episodes()
+
+    share = reached(lake, lambda s: np.full((len(s.cell), 1), RIGHT), episodes)
+
+    possible = reach_probability(lake)
+    assert 0.5 < possible < 0.95
+    assert share == pytest.approx(possible, abs=4 * np.sqrt(possible * (1 - possible) / 1000))
 
 
 def test_a_share_of_the_optimum_is_held_to_nine_tenths(bench: Workbench) -> None:

@@ -8,8 +8,9 @@ cut short: its items have up to 13 machines. "Refined" raises it by prices that 
 episodes (information relaxation with the penalties of the bound): it is an estimate with a 95 %
 interval, whose lower end is what gaps are taken to.
 
-A gap is (cost of the policy - bound) / cost of the policy. Costs are means over the evaluation
-episodes, the same for all policies. H2 is the tuned rotation, "priced" matches machines to items
+A gap is cost of the policy / bound - 1. Costs are means over the evaluation episodes, scenarios
+10,000 to 10,999, the same for all policies; which policy is best was decided on scenarios 20,000
+to 20,199. H2 is the tuned rotation, "priced" matches machines to items
 by the bound's own item values, "decomposition" solves groups of items exactly and improves on
 them by one step.
 
@@ -22,6 +23,7 @@ episodes, since each decision is a program.
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from decisions.code_version import PACKAGE
 from decisions.domains.lotsizing.instance import Instance, packaged
 from decisions.domains.lotsizing.lower_bound import (
     Bound,
+    gap,
     lagrangian_at,
     lagrangian_bound,
     packaged_bound,
@@ -55,7 +58,8 @@ INSTANCES = ("15x5", "20x10", "25x10", "25x15")
 REFINED = {"15x5": 12, "20x10": 6}  # episodes
 CHUNK = 2  # episodes a part
 REFINING_SEED = 1  # of the episodes that refine; evaluation has seed 0
-EPISODES = 1000
+EVALUATION = evaluation_episodes(1000)
+CHOOSING = evaluation_episodes(200, first=20_000)
 PROGRAMS = ((10, False), (10, True), (20, False), (20, True))  # periods, overflow exact
 PROGRAM_SECONDS = 60.0
 PROGRAM_EPISODES = 1
@@ -111,8 +115,13 @@ def _instance(bench: Workbench, instance: Instance, *, search: bool, package: bo
         )
     if package:
         _package(instance, bound, gains)
-    costs = {policy: bench.part(f"cost-{name}-{policy}", lambda p=policy: _cost(instance, p))
-             for policy in ("H2", "priced", "decomposition")}  # fmt: skip
+    costs, choosing = (
+        {
+            policy: bench.part(f"{what}-{name}-{policy}", partial(_cost, instance, policy, keys))
+            for policy in ("H2", "priced", "decomposition")
+        }
+        for what, keys in (("cost", EVALUATION), ("choosing", CHOOSING))
+    )
     for policy, (mean, error) in costs.items():
         bench.check(
             f"{name}_{policy}_costs_more_than_the_bound",
@@ -121,18 +130,18 @@ def _instance(bench: Workbench, instance: Instance, *, search: bool, package: bo
             ok=mean + 4 * error >= bound.value,
             interval=(mean - 1.96 * error, mean + 1.96 * error),
         )
-    best = min(costs, key=lambda policy: costs[policy][0])
-    gap = 1 - (bound.value if refined is None else refined) / costs[best][0]
+    best = min(choosing, key=lambda policy: choosing[policy][0])
+    found_gap = gap(costs[best][0], bound.value if refined is None else refined)
     wanted = name in ("15x5", "20x10")
     bench.check(
         f"{name}_gap_of_{best}",
-        gap,
+        found_gap,
         f"<= {WANTED_GAP}" if wanted else "reported",
-        ok=gap <= WANTED_GAP if wanted else None,
+        ok=found_gap <= WANTED_GAP if wanted else None,
     )
     return [
-        f"| {name} | {policy} | {mean:.1f} | {error:.1f} | {1 - bound.value / mean:.1%} | "
-        + ("" if refined is None else f"{1 - refined / mean:.1%}")
+        f"| {name} | {policy} | {mean:.1f} | {error:.1f} | {gap(mean, bound.value):.1%} | "
+        + ("" if refined is None else f"{gap(mean, refined):.1%}")
         + " |"
         for policy, (mean, error) in costs.items()
     ]
@@ -169,9 +178,9 @@ def _policy(instance: Instance, name: str) -> Act:
     return decomposition(instance).act
 
 
-def _cost(instance: Instance, name: str) -> tuple[float, float]:
-    """Mean cost over the evaluation episodes and its standard error."""
-    total = simulate(Plant(instance), _policy(instance, name), evaluation_episodes(EPISODES)).total
+def _cost(instance: Instance, name: str, episodes: RowKeys) -> tuple[float, float]:
+    """Mean cost over the episodes and its standard error."""
+    total = simulate(Plant(instance), _policy(instance, name), episodes).total
     return float(total.mean()), float(total.std(ddof=1) / np.sqrt(len(total)))
 
 

@@ -81,6 +81,11 @@ class Bound:
         return sha256(np.ascontiguousarray(self.multipliers, dtype="<f8").tobytes()).hexdigest()
 
 
+def gap(cost: float, bound: float) -> float:
+    """How much dearer than the bound a cost is, as a share of the bound, which is not 0."""
+    return cost / bound - 1
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RefinedBound:
     """A bound that holds in expectation: `base`, and what prices of the episode add to it.
