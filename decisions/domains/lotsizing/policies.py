@@ -105,6 +105,11 @@ class PlantPolicy:
         )
 
     def _check_instance(self, context: pl.DataFrame) -> None:
+        missing = context["instance"].is_null().arg_true()
+        if len(missing):
+            raise DataError(
+                f"instance of row {missing[0]} is missing; wanted the digest of the plant's model"
+            )
         others = context.filter(pl.col("instance") != self.instance.digest)
         if others.height:
             raise DataError(

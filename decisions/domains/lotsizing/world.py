@@ -81,19 +81,26 @@ def lived(
 
 
 def lists(frame: pl.DataFrame, column: str, width: int) -> IntArray:
-    """A column of lists as (n, width).
+    """A column of lists of numbers as whole ones, (n, width).
 
     Raises:
-        DataError: a list has another length.
+        DataError: a list is missing or of another length, or an entry is missing or not finite.
     """
-    lengths = frame[column].list.len().to_numpy()
+    lengths = frame[column].list.len().fill_null(0).to_numpy()
     wrong = np.flatnonzero(lengths != width)
     if len(wrong):
         raise DataError(
             f"{column} of row {wrong[0]} has {lengths[wrong[0]]} entries; wanted {width}"
         )
-    flat = frame[column].explode(empty_as_null=False).cast(pl.Int64).to_numpy()
-    return flat.reshape(frame.height, width)
+    flat = frame[column].explode(empty_as_null=False)
+    missing = ~flat.is_finite().fill_null(value=False)
+    if missing.any():
+        place = int(missing.to_numpy().argmax())
+        raise DataError(
+            f"{column} of row {place // width} has {flat[place]} as entry {place % width}; wanted"
+            " numbers"
+        )
+    return flat.cast(pl.Int64).to_numpy().reshape(frame.height, width)
 
 
 def state_of(frame: pl.DataFrame, instance: Instance) -> PlantState:
@@ -104,6 +111,9 @@ def state_of(frame: pl.DataFrame, instance: Instance) -> PlantState:
     """
     inventory = lists(frame, "inventory", instance.items)
     set_up = lists(frame, "set_up", instance.machines)
+    if frame["horizon_left"].null_count():
+        row = frame["horizon_left"].is_null().arg_true()[0]
+        raise DataError(f"horizon_left of row {row} is missing; wanted periods of a horizon")
     left = frame["horizon_left"].to_numpy()
     _refuse("inventory", inventory, (inventory < 0) | (inventory > instance.capacity), "stock")
     made = np.pad(instance.production > 0, ((0, 0), (1, 0)), constant_values=True)
@@ -151,8 +161,8 @@ def units_of(instance: Instance, state: PlantState, brought: Lived | None) -> pl
 class RollingPlants:
     """`plants` plants of one instance, each with a demand of its own: a `World`.
 
-    A plant without a decision on the day before, or of another instance then, starts afresh by
-    the instance's reset rule. Every day there is a whole horizon ahead.
+    A plant without a decision at the midnight before, or of another instance then, starts afresh
+    by the instance's reset rule. Every day there is a whole horizon ahead.
     """
 
     instance: Instance
@@ -208,12 +218,8 @@ class RollingPlants:
             {"plant": self.names if len(closings) else []}, schema_overrides=UNITS
         )
         closed = EPOCH + (closings[0] + 1) * DAY - CLOSING if len(closings) else start
-        before = settled.filter(
-            pl.col("observed_at") == closed - DAY,
-            pl.col("instance") == self.instance.digest,
-            pl.col("plant").is_in(self.names),
-        )
-        going_on = self._followed(before)
+        before = self._carried_out(settled)
+        going_on = self._followed(before.filter(pl.col("observed_at") == closed - DAY))
         fresh = names.join(going_on, on="plant", how="anti", maintain_order="left")
         units = pl.concat([going_on, self._started(fresh, closed)]).sort("plant")
         return units.select(
@@ -223,18 +229,30 @@ class RollingPlants:
         )
 
     def outcomes(self, decisions: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
-        """Minus the cost of the period of each decision, known a day after it was taken."""
-        known = decisions.filter(pl.col("decided_at") + DAY <= as_of)
+        """Minus the cost of the period of each decision, known a day after it was taken.
+
+        A decision that was not carried out has none: one taken after its midnight, when the plant
+        had begun afresh, or on a plant of another instance.
+        """
+        known = self._carried_out(decisions).filter(pl.col("decided_at") + DAY <= as_of)
         return known.select(
             "decision_id",
             pl.Series("reward", -self._lived(known).cost),
             (pl.col("decided_at") + DAY).alias("observed_at"),
         ).match_to_schema(OUTCOMES)
 
+    def _carried_out(self, decisions: pl.DataFrame) -> pl.DataFrame:
+        """The decisions on these plants that were taken at the midnight after the unit."""
+        return decisions.filter(
+            pl.col("decided_at") == pl.col("observed_at") + CLOSING,
+            pl.col("instance") == self.instance.digest,
+            pl.col("plant").is_in(self.names),
+        )
+
     def _lived(self, decisions: pl.DataFrame) -> Lived:
         """The periods that decisions on units of these plants began: the day after each unit."""
         machines = self.instance.machines
-        action = decisions["action"].list.head(machines).cast(pl.List(pl.Int64()))
+        action = decisions["action"].list.head(machines)
         number = decisions["plant"].str.split("/").list.last().cast(pl.Int64).to_numpy() - 1
         micros = (decisions["observed_at"] - EPOCH).dt.total_microseconds().to_numpy()
         day = micros // (DAY // timedelta(microseconds=1)) + 1

@@ -84,6 +84,14 @@ def test_a_unit_of_another_plant_is_refused() -> None:
         acted(plants_of(packaged("15x5")).baseline, UNITS)
 
 
+def test_a_unit_without_an_instance_is_refused() -> None:
+    second = pl.int_range(pl.len()) == 1
+    unnamed = UNITS.with_columns(instance=pl.when(~second).then("instance"))
+
+    with pytest.raises(DataError, match="instance of row 1 is missing"):
+        acted(BASELINE, unnamed)
+
+
 def test_an_action_outside_the_mask_is_refused() -> None:
     machine, item = (int(i) for i in np.argwhere(INSTANCE.production == 0)[0])
 

@@ -76,6 +76,32 @@ def test_rewards_are_minus_the_costs_that_the_next_unit_tells_and_known_a_day_la
     assert known["observed_at"].to_list() == [START + 2 * DAY] * 3
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"decided_at": pl.col("decided_at") + DAY}, id="decided too late"),
+        pytest.param({"instance": pl.lit("another")}, id="of another plant"),
+        pytest.param({"instance": pl.lit(None, pl.String())}, id="of no plant"),
+    ],
+)
+def test_a_decision_that_was_not_carried_out_has_no_outcome(changed: dict[str, pl.Expr]) -> None:
+    first = pl.col("plant") == "20x10/1"
+    history = decided(FIRST, STATIC).with_columns(
+        pl.when(first).then(value).otherwise(name).alias(name) for name, value in changed.items()
+    )
+
+    known = WORLD.outcomes(history, START + 9 * DAY)
+
+    assert known["decision_id"].to_list() == [1, 2]
+
+
+def test_a_decision_of_an_instance_of_another_size_has_no_outcome() -> None:
+    smaller = RollingPlants(instance=packaged("15x5"))
+    theirs = smaller.arrivals(START, START + DAY, NONE)
+
+    assert WORLD.outcomes(decided(theirs, STATIC[:5]), START + 9 * DAY).is_empty()
+
+
 def test_one_plant_does_not_depend_on_the_others() -> None:
     history = decided(FIRST, STATIC)
 
@@ -125,8 +151,12 @@ def test_no_decision_has_no_outcome() -> None:
         ("inventory", [-1] + [0] * 19, r"inventory\[0\]\[0\] is -1"),
         ("inventory", [0] * 19 + [101], r"inventory\[0\]\[19\] is 101"),
         ("inventory", [0] * 19, "inventory of row 0 has 19 entries; wanted 20"),
+        ("inventory", None, "inventory of row 0 has 0 entries; wanted 20"),
+        ("inventory", [0] * 19 + [None], "inventory of row 0 has None as entry 19"),
+        ("set_up", [0, None] + [0] * 8, "set_up of row 0 has None as entry 1"),
         ("set_up", [21] + [0] * 9, r"set_up\[0\]\[0\] is 21"),
         ("horizon_left", 0, r"horizon_left\[0\] is 0"),
+        ("horizon_left", None, "horizon_left of row 0 is missing"),
     ],
 )
 def test_a_state_no_plant_can_be_in_names_its_column(
@@ -136,6 +166,17 @@ def test_a_state_no_plant_can_be_in_names_its_column(
 
     with pytest.raises(DataError, match=message):
         state_of(bad, WORLD.instance)
+
+
+def test_an_action_that_is_not_a_number_names_its_row() -> None:
+    first = pl.int_range(pl.len()) == 0
+    broken = pl.Series([[float("nan")] * 20] * 3)
+    history = decided(FIRST, STATIC).with_columns(
+        action=pl.when(first).then("action").otherwise(broken)
+    )
+
+    with pytest.raises(DataError, match="action of row 1 has nan as entry 0"):
+        WORLD.outcomes(history, START + 9 * DAY)
 
 
 def test_what_a_period_brings_adds_up_by_hand() -> None:
