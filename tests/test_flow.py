@@ -628,6 +628,22 @@ def test_units_that_their_source_wrote_after_midnight_arrive_with_the_next_run(
     assert belated["decided_at"].to_list() == [START + 2 * DAY] * 2
 
 
+def test_successive_units_do_not_arrive_once_the_next_day_has_begun(database: Database) -> None:
+    early, later = (
+        replace(with_world(_Belated(per_day=20, written=each)), successive=True)
+        for each in (False, True)
+    )
+    flow.begin(database, early, now=START, seed=11)
+
+    first = flow.catch_up(database, early, until=START + DAY, holder="test")
+    second = flow.catch_up(database, later, until=START + 2 * DAY, holder="test")
+
+    seen = flow.history(database, COINS, since=START, until=START + 3 * DAY, as_of=START + 3 * DAY)
+    belated = seen.filter(pl.col("reference").str.ends_with("-19"))
+    assert (first, second) == (19, 20)
+    assert belated["observed_at"].dt.day().to_list() == [2]
+
+
 def test_a_unit_without_an_eligible_action_does_not_hold_up_the_others(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,7 +104,8 @@ def catch_up(db: Database, domain: Domain, *, until: datetime, holder: str) -> i
     stopped before deciding are decided first, as of the end of their day.
 
     The days of the last GRACE are asked again on every run, for rows that were written at their
-    source after their day was read: those are decided as of `until`.
+    source after their day was read: those are decided as of `until`. Not so where units are
+    successive: there the next day has begun without them.
     """
     taken = 0
     due = due_days(db, domain, until=until)
@@ -114,7 +115,7 @@ def catch_up(db: Database, domain: Domain, *, until: datetime, holder: str) -> i
         settle(db, domain, as_of=start, holder=holder)
         arrive(db, domain, start=start, end=start + DAY, holder=holder)
         taken += decide(db, domain, now=start + DAY, holder=holder)
-    for start in days(until - GRACE, until):
+    for start in [] if domain.successive else days(until - GRACE, until):
         if batch_name("arrive", start) in arrived:
             arrive_late(db, domain, start=start, end=start + DAY, now=until, holder=holder)
     for moment in sorted({day_of(until), until}):
