@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from decisions.domain import Domain
+from decisions.domains.lotsizing.decomposition import can_decompose
 from decisions.domains.lotsizing.evaluation import GATE, evaluate
 from decisions.domains.lotsizing.instance import Instance, packaged
 from decisions.domains.lotsizing.plan import action_box
@@ -25,8 +26,12 @@ from decisions.domains.lotsizing.world import UNITS, RollingPlants
 
 
 def plants_of(instance: Instance, *, plants: int = 2) -> Domain:
-    """The domain of `plants` plants of one instance: the packaged ones, or your own."""
+    """The domain of `plants` plants of one instance: the packaged ones, or your own.
+
+    The decomposition is a candidate where the stocks of the plant are few enough for its tables.
+    """
     world = RollingPlants(instance=instance, plants=plants)
+    solved = {"decomposition": Decomposed(instance=instance)} if can_decompose(instance) else {}
     baseline = PlantPolicy(instance=instance, rule=TunedRotation(instance))
 
     def sample(n: int, rng: np.random.Generator) -> pl.DataFrame:
@@ -49,7 +54,7 @@ def plants_of(instance: Instance, *, plants: int = 2) -> Domain:
             for method in METHODS
             for number in (1, 2)
         }
-        | {"decomposition": Decomposed(instance=instance)},
+        | solved,
         evaluate=evaluate,
         gate=GATE,
         dump=dump,

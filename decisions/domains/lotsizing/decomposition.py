@@ -54,6 +54,15 @@ MOST_PAIRS = 600  # groups of two that are kept: a megabyte each over a hundred 
 TABLES, ABOUT = "tables.safetensors", "decomposition.json"
 SAVED = ("costs", "idle", "machine", "members", "offset", "sizes", "node", "share", "planned")
 ROUNDS = 3_000  # of the search for the planned partition
+SETTINGS: Mapping[str, float] = {
+    "version": 1,  # of the method: one more with every change of what it finds
+    "pair_intervals": PAIR_INTERVALS,
+    "screen_intervals": SCREEN_INTERVALS,
+    "least_gain": LEAST_GAIN,
+    "slack": SLACK,
+    "most_pairs": MOST_PAIRS,
+    "rounds": ROUNDS,
+}
 
 
 class GroupTables(NamedTuple):
@@ -86,12 +95,14 @@ class Decomposition:
 
     `planned` (M, 2) holds the partition (items from 0, -1: none) with the least expected `cost` of
     an episode, before any improvement on it. The tables hold the periods 0 to `periods` - 1.
+    `settings` are the `SETTINGS` that it was made with; empty where a file does not tell them.
     """
 
     instance: Instance
     tables: GroupTables
     planned: Index
     cost: float
+    settings: Mapping[str, float]
 
     @property
     def periods(self) -> int:
@@ -140,6 +151,7 @@ def save(policy: Decomposition, *, periods: int = 1) -> dict[str, bytes]:
     told = {
         "instance": policy.instance.digest,
         "cost": policy.cost,
+        "settings": dict(policy.settings),
         "sha256": sha256(content).hexdigest(),
     }
     return {TABLES: content, ABOUT: json.dumps(told, sort_keys=True).encode()}
@@ -156,6 +168,7 @@ def load_decomposition(instance: Instance, files: Mapping[str, bytes]) -> Decomp
     try:
         told = json.loads(files[ABOUT])
         made_for, digest, cost = told["instance"], told["sha256"], float(told["cost"])
+        settings = dict(told.get("settings", {}))
         content = files[TABLES]
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactAltered(f"the decomposition cannot be read: {error!r}") from error
@@ -177,7 +190,19 @@ def load_decomposition(instance: Instance, files: Mapping[str, bytes]) -> Decomp
         setup_loss=instance.setup_loss,
         lost_sales_cost=instance.lost_sales_cost,
     )
-    return Decomposition(instance=instance, tables=tables, planned=planned, cost=cost)
+    return Decomposition(
+        instance=instance, tables=tables, planned=planned, cost=cost, settings=settings
+    )
+
+
+def can_decompose(instance: Instance) -> bool:
+    """Whether stocks are few enough for tables."""
+    return _stocks(instance) <= LARGEST_STOCK
+
+
+def _stocks(instance: Instance) -> int:
+    """Rows of the tables: stocks up to the largest capacity plus the largest demand."""
+    return int(instance.capacity.max()) + instance.demand.shape[1]
 
 
 def decomposition(instance: Instance) -> Decomposition:
@@ -188,8 +213,8 @@ def decomposition(instance: Instance) -> Decomposition:
     Raises:
         DataError: a capacity is so large that tables of every stock would not fit.
     """
-    longest = int(instance.capacity.max()) + instance.demand.shape[1]
-    if longest > LARGEST_STOCK:
+    longest = _stocks(instance)
+    if not can_decompose(instance):
         raise DataError(
             f"capacity plus demand is {longest} units; wanted at most {LARGEST_STOCK}: count in"
             " larger units"
@@ -226,6 +251,7 @@ def decomposition(instance: Instance) -> Decomposition:
         ),
         planned=planned,
         cost=float(found.idle_start.sum()) + change,
+        settings=SETTINGS,
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import polars as pl
 
-from decisions.domains.lotsizing.decomposition import Decomposition, decomposition
+from decisions.domains.lotsizing.decomposition import SETTINGS, Decomposition, decomposition
 from decisions.domains.lotsizing.evaluation import returns
 from decisions.domains.lotsizing.instance import Instance
 from decisions.domains.lotsizing.network import environment_of, network_rule
@@ -133,7 +133,8 @@ class Learned:
 class Decomposed:
     """The plant taken apart into machines with their own items, each solved: a `Trainer`.
 
-    Nothing but the instance enters, so an earlier champion of the same kind is the answer.
+    Nothing but the instance and `SETTINGS` enters, so an earlier champion of the same kind and
+    settings is the answer.
     """
 
     instance: Instance
@@ -145,7 +146,8 @@ class Decomposed:
         del history, rng
         for earlier in map(plant_policy, predecessors):
             known = earlier.instance.digest == self.instance.digest
-            if known and isinstance(earlier.rule, Decomposition):
+            rule = earlier.rule
+            if known and isinstance(rule, Decomposition) and rule.settings == SETTINGS:
                 return earlier
         return PlantPolicy(instance=self.instance, rule=decomposition(self.instance))
 

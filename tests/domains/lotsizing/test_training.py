@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from decisions.domains.lotsizing import DOMAIN, plants_of
+from decisions.domains.lotsizing.decomposition import LARGEST_STOCK, SETTINGS, Decomposition
 from decisions.domains.lotsizing.instance import packaged
 from decisions.domains.lotsizing.network import NetworkRule, environment_of, network_rule
 from decisions.domains.lotsizing.plant import PlantState
@@ -123,6 +124,34 @@ def test_a_decomposition_is_solved_once_for_a_plant() -> None:
     np.testing.assert_array_equal(
         plant_policy(back).rule.act(states(50)), plant_policy(first).rule.act(states(50))
     )
+
+
+def test_a_decomposition_of_other_settings_or_of_none_known_is_solved_anew() -> None:
+    solve = Decomposed(instance=TINY)
+    first = plant_policy(solve(pl.LazyFrame(), [], stream(1, "x")))
+    assert isinstance(first.rule, Decomposition)
+
+    for settings in ({**SETTINGS, "slack": 0.5}, {}):
+        other = replace(first, rule=replace(first.rule, settings=settings))
+        stored = load(dump(other))
+        again = plant_policy(solve(pl.LazyFrame(), [stored], stream(2, "x")))
+
+        assert again is not stored
+        assert isinstance(again.rule, Decomposition)
+        assert again.rule.settings == SETTINGS
+    stored = load(dump(first))
+    assert solve(pl.LazyFrame(), [stored], stream(2, "x")) is stored
+
+
+def test_a_plant_too_large_to_decompose_has_the_other_candidates() -> None:
+    largest = LARGEST_STOCK - TINY.demand.shape[1]
+    fits, exceeds = (
+        set(plants_of(replace(TINY, capacity=np.array([9, capacity]))).candidates)
+        for capacity in (largest, largest + 1)
+    )
+
+    assert fits - exceeds == {"decomposition"}
+    assert exceeds == {"ppo-1", "ppo-2", "pdppo-1", "pdppo-2"}
 
 
 def test_candidates_differ_in_method_and_seed_alone() -> None:
