@@ -6,7 +6,9 @@ A red run loses nothing: each step starts from what the database says is due, an
 "clear" on the failed task, does what is missing.
 
 - **decide** red with `DataError` about an instance: the champion plans another plant than the one
-  that is run. Promote a generation trained for this plant, then clear the task.
+  that is run. Promote a generation trained for this plant as of the first midnight that failed,
+  `decisions promote lotsizing N --reason ... --since 2026-03-05` (a run takes the champion of its
+  own date), then clear the task.
 - A plant that begins anew (`period` 0) though it ran the day before: its last unit was not decided
   at midnight. Look for it in quarantine; its reason says why.
 - **train** red for one candidate: the others are trained, none is judged, the champion stays. Out

@@ -91,6 +91,28 @@ def test_one_overtaken_by_a_later_promotion_is_told_so(trained: Database) -> Non
     assert "generation 2 was promoted for a later time" in done.output
 
 
+def test_a_promotion_for_the_past_is_what_runs_made_up_for_take(trained: Database) -> None:
+    told = ["promote", "payments", "1", "--reason", "new press"]
+    since = START + timedelta(days=2)
+
+    present = run(*told)
+    past = run(*told, "--since", f"{since:%Y-%m-%dT%H:%M:%S}")
+    again = run(*told, "--since", f"{since:%Y-%m-%dT%H:%M:%S}")
+    future = run(*told, "--since", "9000-01-01")
+
+    assert (present.exit_code, past.exit_code, again.exit_code) == (0, 0, 0)
+    assert "champion already" in again.output
+    assert f"from {since:%Y-%m-%d %H:%M} UTC on take generation 1" in past.output
+    assert future.exit_code == 2
+    assert "is to come" in future.output
+    instant = timedelta(microseconds=1)
+    champions = [
+        generations.champion_at(trained, "payments", time) for time in (since - instant, since)
+    ]
+    assert champions == [0, 1]
+    assert len(trained.read("promotion/all")) == 3
+
+
 def test_migrating_makes_the_schema_and_may_be_repeated(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
