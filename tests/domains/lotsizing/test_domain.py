@@ -175,6 +175,40 @@ def short_lived() -> Domain:
     return replace(DOMAIN, candidates={"slower": train})
 
 
+def test_after_a_change_of_plant_a_promotion_for_the_failed_midnight_mends_the_run(
+    database: Database,
+) -> None:
+    solved = "decomposition"
+    old, new = (
+        replace(each, candidates={solved: each.candidates[solved]}, holdout=DAY)
+        for each in map(plants_of, map(packaged, ("tiny_2x1", "easy_2x1")))
+    )
+    failing, afterwards = START + 3 * DAY, START + 4 * DAY
+    flow.begin(database, old, now=START, seed=3)
+    flow.catch_up(database, old, until=START + 2 * DAY, holder="test")
+    flow.settle(database, old, as_of=START + 2 * DAY, holder="test")
+    with pytest.raises(DataError, match="promote one that was trained for that plant"):
+        flow.catch_up(database, new, until=failing, holder="test")
+    [number] = flow.plan_generations(database, new, cutoff=afterwards, seed=3)
+    flow.train_generation(database, new, number, holder="test")
+
+    generations.promote(
+        database, "lotsizing", number, by="x", reason="x", now=afterwards, since=failing
+    )
+    taken = [
+        flow.catch_up(database, new, until=until, holder="test") for until in (failing, afterwards)
+    ]
+    flow.settle(database, new, as_of=afterwards + DAY, holder="test")
+
+    lived = flow.history(
+        database, new, since=START, until=afterwards + DAY, as_of=afterwards + DAY
+    ).sort("decided_at", "plant")
+    assert taken == [2, 2]
+    assert lived["generation"].to_list() == [0] * 4 + [number] * 4
+    assert lived["period"].to_list() == [0, 0, 1, 1] * 2
+    assert lived.filter(pl.col("generation") == number)["reward"].null_count() == 0
+
+
 def test_a_fortnight_on_the_spine_leads_from_plan_to_verdict_and_replays(
     database: Database,
 ) -> None:
