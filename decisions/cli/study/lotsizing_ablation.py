@@ -15,11 +15,12 @@ methods run in both:
   does not count in the advantage (`eta_0` = 0).
 
 The authors learned from larger batches, more often, without clipping gradients or lowering rates
-and with less entropy (their own schedule is the study `lotsizing-paper`), so "published" means
-the switches, not the schedule. Between the ends, except with `--ends`, PPO and PDPPO run a
-Plackett-Burman design of twelve rows and its mirror image: every switch is on in half of the 24
-rows, and the effect of one, averaged over all settings of the others, is the mean of its rows
-with it less that without; interactions of two switches do not bias it.
+and with less entropy, and began with other weights (their own schedule is the study
+`lotsizing-paper`), so "published" means the switches alone. Between the ends, except with
+`--ends`, PPO and PDPPO run a Plackett-Burman design of twelve rows and its mirror image: every
+switch is on in half of the 24 rows, and the effect of one, averaged over all settings of the
+others, is the mean of its rows with it less that without; interactions of two switches do not
+bias it.
 
 A run is measured by its last policy on the 1,000 evaluation episodes, drawn as in training, and
 greedy; scores are normalised so that idling is 0 and the grouped rotation H2 is 1. No maximum
