@@ -169,11 +169,13 @@ def demand_drift(instance: Instance, history: pl.DataFrame) -> float | None:
     """How far mean demand is from the model's, in standard errors: of all items, or of one.
 
     The larger of the distance of the demand of all items together and that of the item furthest
-    off. `history` has the column `demand` of what the period before each decision brought. None
-    where there is none. Eight plant-days of 20 items, as of four days of two plants, show a
-    common shift of a unit a period, or one of five units in a single item.
+    off. `history` has the column `demand` of what the period before each decision brought; rows
+    of another instance do not count. None where there is none. Eight plant-days of 20 items, as
+    of four days of two plants, show a common shift of a unit a period, or one of five units in a
+    single item.
     """
-    told = history.filter(pl.col("demand").list.len() > 0)
+    own = pl.col("instance") == instance.digest
+    told = history.filter(own, pl.col("demand").list.len() > 0)
     if told.is_empty():
         return None
     seen = lists(told, "demand", instance.items)

@@ -176,6 +176,14 @@ def test_a_holdout_shows_a_shift_of_all_items_or_a_large_one_of_one(
     assert drift > DRIFT
 
 
+def test_demand_of_the_plant_before_a_change_is_no_drift() -> None:
+    before = plants_of(packaged("15x5")).sample(8, stream(7, "lotsizing", "drift"))
+    both = pl.concat([before, held_out()])
+
+    assert demand_drift(INSTANCE, both) == demand_drift(INSTANCE, held_out())
+    assert demand_drift(INSTANCE, before) is None
+
+
 def test_a_history_that_tells_of_no_demand_lets_nobody_pass() -> None:
     silent = HISTORY.with_columns(demand=pl.lit([], dtype=pl.List(pl.Int32())))
 
