@@ -22,17 +22,11 @@ PEOPLE = {
     "eve@elsewhere.org": {"email_verified": True},
     "mallory@elsewhere.org": {"email": "bob@example.org", "email_verified": False},
 }
+SEEN_BY_ALL = {"Overview", "Generations", "Oscillation", "Off-policy"}
 OPEN_TO = {
-    "ann@example.org": {"Overview", "Generations", "Oscillation", "Off-policy"},
-    "bob@example.org": {"Overview", "Generations", "Oscillation", "Off-policy", "Decisions"},
-    "cy@example.org": {
-        "Overview",
-        "Generations",
-        "Oscillation",
-        "Off-policy",
-        "Decisions",
-        "Audit",
-    },
+    "ann@example.org": SEEN_BY_ALL,
+    "bob@example.org": SEEN_BY_ALL | {"Plan", "Decisions"},
+    "cy@example.org": SEEN_BY_ALL | {"Plan", "Decisions", "Audit"},
 }
 ADDRESSES = {title: title.lower().replace("-", "_") for title in OPEN_TO["cy@example.org"]}
 
