@@ -15,6 +15,16 @@ def day(time: datetime) -> str:
     return f"{time:%a %-d %b}"
 
 
+def stale(newest: datetime, *, today: date) -> str | None:
+    """What to say of a plan whose day has passed; None of one that still holds."""
+    if newest.date() >= today:
+        return None
+    return (
+        f"The newest plan is of {newest:%a %-d %b %Y}: the decide step has not run since, and what"
+        " follows is out of date. Look at the decide step in Airflow, or run `decisions run`."
+    )
+
+
 def relative(time: datetime, *, today: date) -> str:
     """As `day`, with "today" and "tomorrow" said."""
     said = {timedelta(0): "today, ", timedelta(days=1): "tomorrow, "}
@@ -43,7 +53,8 @@ def headline(machines: pl.DataFrame, items: pl.DataFrame, expected: Row, *, toda
 
 def _changes(now: pl.DataFrame) -> str:
     changing = now.filter("set_up")
-    idle = now.filter(pl.col("item") == 0)["machine"].to_list()
+    idle = now.filter(pl.col("item") == 0, pl.col("item_before") == 0)["machine"].to_list()
+    stopped = now.filter(pl.col("item") == 0, pl.col("item_before") > 0)
     if changing.is_empty():
         said = f"no machine of {now.height} changes over"
     else:
@@ -54,6 +65,10 @@ def _changes(now: pl.DataFrame) -> str:
         ]
         more = f" and {len(moves) - NAMED} more" if len(moves) > NAMED else ""
         said = f"**{changing.height} {verb} over** ({'; '.join(moves[:NAMED])}{more})"
+    if stopped.height:
+        numbers, made = stopped["machine"].to_list(), stopped["item_before"].to_list()
+        verb = "stops" if stopped.height == 1 else "stop"
+        said += f", {_numbered('machine', numbers)} {verb} (made {_numbered('item', made)})"
     return f"{said}, {_numbered('machine', idle)} idle" if idle else said
 
 
@@ -62,7 +77,12 @@ def _running_out(items: pl.DataFrame) -> str:
     made = items.filter("made", pl.col("stock") > 0)
     likely = made.drop_nulls("likely_out_at").sort("likely_out_at", "item")
     may = made.filter(pl.col("likely_out_at").is_null()).drop_nulls("may_run_out_at")
+    out = items.filter("made", pl.col("stock") == 0)["item"].to_list()
     said: list[str] = []
+    if out:
+        said.append(
+            f"{_numbered('item', out)} {'is' if len(out) == 1 else 'are'} **out of stock**"
+        )
     if likely.height:
         first, when = _first(likely, "likely_out_at")
         verb = "is" if len(first) == 1 else "are"

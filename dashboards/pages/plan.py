@@ -83,6 +83,9 @@ def headline(
     now = costs.filter(pl.col("state") == "now")
     expected = dict(now.select("part", "expected").iter_rows())
     today = datetime.now(UTC).date()
+    warned = plan_words.stale(cells.filter(pl.col("state") == "now")["starts_at"][0], today=today)
+    if warned is not None:
+        st.warning(warned)
     st.markdown(plan_words.headline(cells, items, expected, today=today))
     columns = st.columns(4)
     columns[0].metric(
@@ -220,9 +223,11 @@ def spent(costs: pl.DataFrame, *, ink: str) -> None:
         " it, light, what the plan is expected to cost. A diamond is what the day was expected to"
         " cost when it was decided: bars above it had more demand than usual, or lost more."
     )
-    parts = costs.with_columns(pl.coalesce("realised", "expected").alias("cost"))
+    past = pl.col("state") == "past"  # of one whose outcome is not known nothing is drawn
+    cost = pl.when(past).then("realised").otherwise("expected")
+    parts = costs.with_columns(cost.alias("cost")).drop_nulls("cost")
     totals = (
-        costs.filter(pl.col("state") == "past")
+        costs.filter(past, pl.col("realised").is_not_null())
         .group_by("day", maintain_order=True)
         .agg(pl.col("expected", "realised").sum())
     )

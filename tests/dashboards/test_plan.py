@@ -110,7 +110,7 @@ def test_the_coming_day_is_told_in_a_sentence_and_every_part_is_drawn(
     over(monkeypatch, plans, page, **HERE)
 
     assert not page.error
-    assert not page.warning
+    assert f"The newest plan is of {LAST:%a %-d %b %Y}" in page.warning[0].value
     _, decisions = _stored(plans)
     expected = -decisions["scores"][-1][0]
     said = page.markdown[0].value
@@ -138,7 +138,7 @@ def test_the_plant_and_the_item_are_in_the_address(
     over(monkeypatch, plans, page, domain="lotsizing", plant="6x3/2", item="5")
 
     assert page.selectbox[1].value == "6x3/2"
-    assert not page.warning
+    assert len(page.warning) == 1  # that the plan is old
     table = page.dataframe[1].value
     assert set(table["Item"]) == {5}
 
@@ -358,10 +358,30 @@ def test_the_headline_names_who_changes_over_and_what_runs_out(words: ModuleType
 
     assert said == (
         "**Tomorrow, Mon 5 Jan:** **2 machines change over** (machine 1 from item 1 to 3; machine"
-        " 2 from idle to 2), machine 3 idle. Item 1 is **likely to run out on Thu 8 Jan**; item 2"
-        " may run out on Tue 6 Jan. Not in the plan: 1 item out of stock, 1 more out by Wed 7 Jan."
+        " 2 from idle to 2), machine 3 stops (made item 4). Item 1 is **likely to run out on"
+        " Thu 8 Jan**; item 2 may run out on Tue 6 Jan. Not in the plan: 1 item out of"
+        " stock, 1 more out by Wed 7 Jan."
         " The day is expected to cost **14.2 cost units** (12.0 set-up, 2.2 holding)."
     )
+
+
+def test_what_is_planned_and_out_of_stock_comes_first_and_lasting_idleness_apart(
+    words: ModuleType,
+) -> None:
+    said = words.headline(
+        _cells((0, 0), (2, 0)),
+        _items((0, True, 0, 0), (0, True, 0, 0), (9, True, 3, 2)),
+        {"lost sales": 4.0},
+        today=date(2026, 1, 5),
+    )
+
+    assert "no machine of 2 changes over, machine 2 stops (made item 2), machine 1 idle." in said
+    assert "Items 1 and 2 are **out of stock**; item 3 is **likely to run out on" in said
+
+
+def test_a_plan_is_stale_once_its_day_has_passed(words: ModuleType) -> None:
+    assert words.stale(START, today=START.date()) is None
+    assert "decide step has not run" in words.stale(START, today=(START + DAY).date())
 
 
 def test_a_quiet_day_is_said_to_be_one(words: ModuleType) -> None:
