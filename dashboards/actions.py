@@ -19,8 +19,9 @@ def name(domain: str, action: Sequence[float]) -> str:
         table = by_place(domain, action)
         if table is not None:
             return _in_places(table)
-        pairs = zip(action, actions.units, strict=False)
-        return ", ".join(f"{value:.4g} {unit}" for value, unit in pairs)
+        if len(action) == len(actions.units):
+            pairs = zip(action, actions.units, strict=True)
+            return ", ".join(f"{value:.4g} {unit}" for value, unit in pairs)
     if len(action) == 1 and math.isfinite(action[0]) and float(action[0]).is_integer():
         index = int(action[0])
         if isinstance(actions, ActionSet) and 0 <= index < len(actions.names):
@@ -32,8 +33,9 @@ def name(domain: str, action: Sequence[float]) -> str:
 def by_place(domain: str, action: Sequence[float]) -> pl.DataFrame | None:
     """A vector of several kinds of number in several places, one row a place.
 
-    Its units say so, as "item on machine 1" does: columns are `place`, then one a kind. None for
-    other actions.
+    Its units say so, as "item on machine 1" does: columns are `place`, then one a kind. How many
+    places there are is the action's to say: a stored one may be of another plant than the domain's
+    of today. None for other actions.
     """
     known = domain_of(domain)
     if known is None or not isinstance(known.actions, ActionBox):
@@ -41,11 +43,17 @@ def by_place(domain: str, action: Sequence[float]) -> pl.DataFrame | None:
     units = known.actions.units
     places = list(dict.fromkeys(unit.partition(" on ")[2] for unit in units))
     kinds = list(dict.fromkeys(unit.partition(" on ")[0] for unit in units))
-    if len(action) < len(units) or units != tuple(f"{k} on {p}" for k in kinds for p in places):
+    if units != tuple(f"{kind} on {place}" for kind in kinds for place in places):
         return None
+    each, rest = divmod(len(action), len(kinds))
+    if each == 0 or rest:
+        return None
+    if each != len(places):
+        what = places[0].rpartition(" ")[0]
+        places = [f"{what} {number}" for number in range(1, each + 1)]
     columns = {
-        kind: pl.Series(action[start : start + len(places)])
-        for kind, start in zip(kinds, range(0, len(units), len(places)), strict=True)
+        kind: pl.Series(action[start : start + each])
+        for kind, start in zip(kinds, range(0, len(action), each), strict=True)
     }
     return pl.DataFrame({"place": places, **columns})
 

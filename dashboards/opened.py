@@ -46,7 +46,8 @@ def _summary(domain: str, row: Row, policy: str, unit: Unit) -> str:
     action = actions.name(domain, row["action"])
     meaning = actions.meaning(domain, int(row["action"][0])) if row["eligible"] else ""
     said = f"**{action}**" + (f" ({meaning})" if meaning else "")
-    nominal = actions.name(domain, row["nominal"])
+    # A nominal action may be a whole plan: it begins with what would have been done now.
+    nominal = actions.name(domain, row["nominal"][: len(row["action"])])
     without = {
         "not told": "what it would have done without exploring was not told",
         action: "it would have done the same without exploring",

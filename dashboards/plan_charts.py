@@ -77,8 +77,8 @@ def _now(rows: pl.DataFrame, x: alt.X, ink: str, *, by: Sequence[str] = ()) -> a
 def machines(cells: pl.DataFrame, *, ink: str) -> charts.Layers:
     """One row a machine, one cell a day: solid as decided, light as planned.
 
-    `cells` has `day`, `state`, `machine`, `item`, `set_up`, `quantity`, and for people `makes`,
-    `decided` and both costs.
+    `cells` are those of `plan/machines` with `day` and, in words, `makes` (what the machine does)
+    and `words` (the state).
     """
     x = _days(cells)
     y = alt.Y("machine:O", title="Machine", axis=alt.Axis(ticks=False, domain=False))

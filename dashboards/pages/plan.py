@@ -45,10 +45,11 @@ def page() -> None:
     ink = "#dddddd" if st.context.theme.type == "dark" else "#333333"
     cells, items = _machines(asked), queries.read("plan/items", **asked)
     costs = _dated(queries.read("plan/costs", **asked, periods=PAST + 1))
+    stocks = _dated(queries.read("plan/stock", **asked, periods=PAST + 1))
     standing = queries.read("plan/standing", domain=domain, name_list=list(REFERENCES))
-    headline(cells, items, costs, standing)
+    headline(cells, items, costs, stocks)
     machines(domain, plant, cells, ink=ink)
-    stock(asked, items, ink=ink)
+    stock(stocks, items, ink=ink)
     spent(costs, ink=ink)
     learned(domain, standing)
     gap(domain, standing, ink=ink)
@@ -77,7 +78,7 @@ def _machines(asked: dict[str, str]) -> pl.DataFrame:
 
 
 def headline(
-    cells: pl.DataFrame, items: pl.DataFrame, costs: pl.DataFrame, standing: pl.DataFrame
+    cells: pl.DataFrame, items: pl.DataFrame, costs: pl.DataFrame, stocks: pl.DataFrame
 ) -> None:
     """The coming day in words, and four figures."""
     now = costs.filter(pl.col("state") == "now")
@@ -94,30 +95,27 @@ def headline(
         help="Cost units: set-ups, lost sales and holding of the newest decided day, expected over"
         " demand.",
     )
+    lost = stocks.filter(pl.col("state") == "now")["lost_expected"].sum()
+    columns[1].metric(
+        "Expected lost sales of the day",
+        f"{lost:.1f} units",
+        help="Units of product that are expected to be asked for and not to be there, over all"
+        " items.",
+    )
+    columns[2].metric(
+        "Items out of stock now",
+        f"{items.filter(pl.col('stock') == 0).height} of {items.height}",
+        help="Before the newest decided day, whether the plan makes them or not.",
+    )
     known = costs.drop_nulls("realised")
     days = known["day"].n_unique()
     cost, promised = (float(known[name].sum()) for name in ("realised", "expected"))
-    columns[1].metric(
+    columns[3].metric(
         f"Cost of the {days} days before",
         f"{cost:.0f}" if days else "–",
         f"{cost - promised:+.0f} against expected" if days else None,
         delta_color="off",
         help="Cost units, and how far they lie from what was expected when the days were decided.",
-    )
-    champion = standing.filter(pl.col("role") == "champion").to_dicts()
-    row = champion[0] if champion else {}
-    columns[2].metric(
-        "Champion above the bound",
-        _money(row.get("above_bound")),
-        None if row.get("bound_share") is None else f"{100 * row['bound_share']:+.1f} %",
-        delta_color="off",
-        help="Cost units a period, and as a share of the bound: so much at most can still be"
-        " gained by any policy.",
-    )
-    columns[3].metric(
-        "Champion against H2",
-        _money(row.get("above_rotation")),
-        help="Cost units a period; below zero the champion is cheaper than the grouped rotation.",
     )
 
 
@@ -164,7 +162,7 @@ def machines(domain: str, plant: plan_words.Row, cells: pl.DataFrame, *, ink: st
         )
 
 
-def stock(asked: dict[str, str], items: pl.DataFrame, *, ink: str) -> None:
+def stock(rows: pl.DataFrame, items: pl.DataFrame, *, ink: str) -> None:
     """Stock and lost sales by item with the corridor."""
     st.subheader("Does stock last?")
     titles = {str(item): title for item, title in plan_words.titles(items).items()}
@@ -176,7 +174,6 @@ def stock(asked: dict[str, str], items: pl.DataFrame, *, ink: str) -> None:
         " below it one time in twenty; the dashed line in it is the median. ▼ likely to be out of"
         " stock, ▽ may be: the corridor touches zero. The first to run out comes first."
     )
-    rows = _dated(queries.read("plan/stock", **asked, periods=PAST + 1))
     drawn = items.filter(~plan_words.absent())["item"] if item is None else pl.Series([int(item)])
     named = (
         rows.filter(pl.col("item").is_in(drawn.implode()))
@@ -225,7 +222,7 @@ def spent(costs: pl.DataFrame, *, ink: str) -> None:
     )
     past = pl.col("state") == "past"  # of one whose outcome is not known nothing is drawn
     cost = pl.when(past).then("realised").otherwise("expected")
-    parts = costs.with_columns(cost.alias("cost")).drop_nulls("cost")
+    parts = costs.with_columns(cost.alias("cost"))
     totals = (
         costs.filter(past, pl.col("realised").is_not_null())
         .group_by("day", maintain_order=True)
@@ -287,6 +284,20 @@ def gap(domain: str, standing: pl.DataFrame, *, ink: str) -> None:
         f" its {100 * champion['level']:.4g} % interval; written above each mark is how far it"
         " lies above the lower bound, the dashed line. Evaluated"
         f" {champion['evaluated_at'].strftime('%-d %b %Y %H:%M UTC')}."
+    )
+    share = champion["bound_share"]
+    columns = st.columns(2)
+    columns[0].metric(
+        "Champion above the bound, cost units a period",
+        _money(champion["above_bound"]),
+        None if share is None else f"{100 * share:+.1f} %",
+        delta_color="off",
+        help="And as a share of the bound: so much at most can still be gained by any policy.",
+    )
+    columns[1].metric(
+        "Champion against H2, cost units a period",
+        _money(champion["above_rotation"]),
+        help="Below zero the champion is cheaper than the grouped rotation.",
     )
     bound = standing.filter(pl.col("name") == BOUND)["cost"]
     rows = standing.with_columns(

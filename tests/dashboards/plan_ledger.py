@@ -58,7 +58,7 @@ def planned(
     begun(db, domain)
     for number in (1, 2):
         decided(db, domain, f"{instance.name}/{number}", instance, groups, periods=periods)
-    judged(db, domain, plant=instance.name, now=START + periods * DAY)
+    judged(db, domain, instance=instance, now=START + periods * DAY)
 
 
 def decided(
@@ -192,7 +192,7 @@ def _decision(number: int, day: datetime, plant: Plant, state: PlantState, group
     }
 
 
-def judged(db: Database, domain: str, *, plant: str, now: datetime) -> None:
+def judged(db: Database, domain: str, *, instance: Instance, now: datetime) -> None:
     """A generation of each candidate: none is surely better than H2, which stays the champion."""
     numbers = generations.plan(
         db,
@@ -223,7 +223,11 @@ def judged(db: Database, domain: str, *, plant: str, now: datetime) -> None:
             number,
             artifacts.pack({"policy.json": policy.encode()}),
             rows=0,
-            details={"plant": plant, "curve": _curve(cost, number)},
+            details={
+                "plant": instance.name,
+                "instance": instance.digest,
+                "curve": _curve(cost, number),
+            },
             now=now,
         )
         generations.record_evaluation(db, domain, number, 0, evaluation, now=now)

@@ -11,14 +11,16 @@ import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from decisions.domains.lotsizing.instance import packaged
 from decisions.domains.lotsizing.plant import Plant, PlantState
 from decisions.frames import SLOTS, UNITS, unit_id
 from decisions.store import decision_log
 from decisions.store.database import Database
 from tests.conftest import copied
-from tests.dashboards.plan_ledger import COSTS, HORIZON, INSTANCE, PERIODS, planned
+from tests.dashboards.plan_ledger import COSTS, HORIZON, INSTANCE, PERIODS, judged, planned
 from tests.dashboards.samples import DAY, START, begun
 
+Modules = Callable[[str], ModuleType]
 HERE = {"domain": "lotsizing", "plant": "6x3/1"}
 LAST = START + (PERIODS - 1) * DAY  # the newest decided day
 
@@ -126,8 +128,20 @@ def test_the_coming_day_is_told_in_a_sentence_and_every_part_is_drawn(
     assert len(page.get("vega_lite_chart")) == 5
     metrics = {each.label: each.value for each in page.metric}
     assert metrics["Expected cost of the day"] == f"{expected:.1f}"
-    assert metrics["Champion above the bound"] == "+2.30"
-    assert metrics["Champion against H2"] == "+0.00"
+    behind = np.array(decisions["nominal"][-1])[HORIZON * 6 :][18:24]  # lost of the first day
+    assert list(metrics) == [
+        "Expected cost of the day",
+        "Expected lost sales of the day",
+        "Items out of stock now",
+        "Cost of the 14 days before",
+        "Champion above the bound, cost units a period",
+        "Champion against H2, cost units a period",
+    ]
+    assert metrics["Expected lost sales of the day"] == f"{behind.sum():.1f} units"
+    stock = plans.read("plan/items", **HERE)["stock"]
+    assert metrics["Items out of stock now"] == f"{(stock == 0).sum()} of 6"
+    assert metrics["Champion above the bound, cost units a period"] == "+2.30"
+    assert metrics["Champion against H2, cost units a period"] == "+0.00"
     evaluated = "over 1,000 simulated episodes, the same for all, with its 95 % interval"
     assert any(evaluated in each.value for each in page.caption)
 
@@ -277,6 +291,47 @@ def test_curves_are_costs_by_kind_of_policy(plans: Database) -> None:
     ]
     assert (curves["lower"] < curves["cost"]).all()
     assert (curves["cost"] < curves["upper"]).all()
+
+
+def test_curves_of_another_plant_are_left_out(database: Database) -> None:
+    planned(database)
+    before = database.read("plan/curves", domain="lotsizing")
+    later = START + (PERIODS + 1) * DAY
+    judged(database, "lotsizing", instance=packaged("tiny_2x1"), now=later)
+
+    curves = database.read("plan/curves", domain="lotsizing")
+
+    assert curves.equals(before)
+    assert set(curves["plant"]) == {"6x3"}
+
+
+def test_a_past_day_without_an_outcome_costs_nothing_that_is_known(
+    page: AppTest, plans: Database, monkeypatch: pytest.MonkeyPatch, modules: Modules
+) -> None:
+    queries, charts = modules("queries"), modules("plan_charts")
+    read, drawn = queries.read, []
+
+    def without_a_day(name: str, **asked: Any) -> pl.DataFrame:
+        rows = read(name, **asked)
+        if name != "plan/costs":
+            return rows
+        lost = pl.col("starts_at") == LAST - 3 * DAY
+        return rows.with_columns(pl.when(~lost).then("realised").alias("realised"))
+
+    def spent(parts: pl.DataFrame, totals: pl.DataFrame, *, ink: str) -> Any:
+        drawn.append((parts, totals))
+        return charted(parts, totals, ink=ink)
+
+    charted = charts.costs
+    monkeypatch.setattr(queries, "read", without_a_day)
+    monkeypatch.setattr(charts, "costs", spent)
+    over(monkeypatch, plans, page, **HERE)
+
+    [(parts, totals)] = drawn
+    unknown = parts.filter(pl.col("starts_at") == LAST - 3 * DAY)
+    assert unknown["cost"].to_list() == [None] * 3
+    assert totals.height == 13
+    assert parts.filter(pl.col("state") != "past")["cost"].null_count() == 0
 
 
 def test_a_simulated_evaluation_is_not_told_as_one_from_logs(
@@ -445,4 +500,18 @@ def test_an_action_of_machines_is_told_by_machine(modules: Callable[[str], Modul
     assert table.columns == ["place", "item", "units"]
     assert table.rows()[:2] == [("machine 1", 3, 24), ("machine 2", 0, 0)]
     assert actions.by_place("lotsizing", [3.0]) is None
+    assert actions.name("lotsizing", [3.0, 1.0, 2.5]) == "3, 1, 2.5"
     assert actions.by_place("payments", [3.0]) is None
+
+
+def test_an_action_of_another_plant_has_the_machines_of_that_plant(modules: Modules) -> None:
+    actions = modules("actions")
+
+    assert actions.name("lotsizing", [2, 0, 5, 30.0, 0.0, 9.0]) == (
+        "items 2, none, 5 on machines 1 to 3"
+    )
+    assert actions.by_place("lotsizing", [2, 0, 5, 30.0, 0.0, 9.0]).rows() == [
+        ("machine 1", 2, 30),
+        ("machine 2", 0, 0),
+        ("machine 3", 5, 9),
+    ]

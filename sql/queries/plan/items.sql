@@ -1,7 +1,7 @@
 -- Where each item stands before the newest decided period, and when its stock ends by the plan.
 -- Grain: one row an item. Parameters: domain, plant. Units: stock and lost_expected are units of
 -- product; likely_out_at is the first day at whose end the stock is 0 in at least one case of two,
--- may_run_out_at in more than one of twenty, null where no coming day is; made says whether the
+-- may_run_out_at in at least one of twenty, null where no coming day is; made says whether the
 -- plan makes it in any coming period, lost_expected is the mean over all of them.
 with newest as (
     select

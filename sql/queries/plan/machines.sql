@@ -1,11 +1,11 @@
 -- What each machine makes: in the newest periods as decided, then in the coming ones as the newest
 -- nominal plan has them.
 -- Grain: one row a period and machine. Parameters: domain, plant, periods (decided ones at most).
--- Units: a period is the day (UTC) from starts_at, that after its unit was observed; state is "past", "now" (the newest decided
--- period) or "planned"; item and item_before are numbers from 1, 0 for idle; set_up
--- says whether the machine changes over; quantity is net, in
--- units of product; costs are of all machines and items of the period, in cost units, realised null
--- while it is not known. A nominal action is the plan of h periods (items by machine, then
+-- Units: a period is the day (UTC) from starts_at, the one after its unit was observed; state is
+-- "past", "now" (the newest decided period) or "planned"; item and item_before are numbers from 1,
+-- 0 for idle; set_up says whether the machine changes over; quantity is net, in units of product;
+-- costs are of all machines and items of the period, in cost units, realised null while it is not
+-- known. A nominal action is the plan of h periods (items by machine, then
 -- quantities by machine), then its forecast of each (see `domains.lotsizing.forecast`).
 with decided as (
     select
