@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from decisions.domains.lotsizing.annealing import CHAINS, tuned_rotation, tuned_turns
-from decisions.domains.lotsizing.instance import PACKAGED, Instance, packaged, read_instance
+from decisions.domains.lotsizing.instance import named
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 STDERR = Console(stderr=True)
@@ -35,7 +35,7 @@ def tune(
     """
     records: dict[str, object] = {}
     for plant in plants:
-        instance = _plant(plant)
+        instance = named(plant)
         STDERR.print(f"{instance.name}: grouped rotation, {chains} annealings", markup=False)
         rotation = tuned_rotation(instance, seed=seed, chains=chains)
         STDERR.print(f"{instance.name}: improved rotation", markup=False)
@@ -53,7 +53,3 @@ def tune(
         sys.stdout.write(text)
     else:
         out.write_text(text)
-
-
-def _plant(name: str) -> Instance:
-    return packaged(name) if name in PACKAGED else read_instance(Path(name))

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from decisions.cli.report import Workbench, conduct
 from decisions.cli.study.frozen_lake import reached
 from decisions.cli.study.frozen_lake import report as report_lake
-from decisions.cli.study.lotsizing import BARS, LEARNED, Played, instance_named
+from decisions.cli.study.lotsizing import BARS, LEARNED, Played
 from decisions.cli.study.lotsizing import report as report_policies
 from decisions.cli.study.lotsizing_ablation import (
     INSTANCE,
@@ -30,7 +30,7 @@ from decisions.cli.study.lotsizing_paper import STEPS
 from decisions.cli.study.lotsizing_paper import report as report_paper
 from decisions.cli.study.lotsizing_paper import run as run_paper
 from decisions.cli.study.lotsizing_runs import Training, episode_returns, finished, stored
-from decisions.domains.lotsizing.instance import packaged, to_json
+from decisions.domains.lotsizing.instance import named, packaged, to_json
 from decisions.domains.lotsizing.rotation import rotation_of
 from decisions.domains.lotsizing.simulation import evaluation_episodes, simulate
 from decisions.errors import DataError
@@ -343,8 +343,8 @@ def test_learned_policies_are_described_where_there_are_some(bench: Workbench) -
 def test_a_plant_may_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text(to_json(TINY))
 
-    assert instance_named(str(tmp_path / "mine.json")).digest == TINY.digest
-    assert instance_named("15x5").name == "15x5"
+    assert named(str(tmp_path / "mine.json")).digest == TINY.digest
+    assert named("15x5").name == "15x5"
 
 
 def test_the_best_walk_earns_what_backward_induction_says() -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from decisions.cli.report import Workbench
-from decisions.cli.study.lotsizing_runs import drawn, episode_returns, likeliest, stored
+from decisions.cli.study.lotsizing_runs import drawn, episode_returns, stored
 from decisions.domains.lotsizing.simulation import evaluation_episodes
 from decisions.evaluation import mean_estimate
 from decisions.rl.frozen_lake import (
@@ -29,6 +29,7 @@ from decisions.rl.frozen_lake import (
     uniform_values,
 )
 from decisions.rl.pdppo import PDPPO
+from decisions.rl.policies import acting
 from decisions.rl.ppo import PPO, train
 from decisions.seeds import RowKeys
 
@@ -74,9 +75,9 @@ def agent(method: str, number: int, steps: int) -> dict[str, Any]:
         "optimum": float(values[0, 0]),
         "random": float(uniform_values(lake)[0]),
         "reachable": reach_probability(lake),
-        "greedy": float(episode_returns(lake, likeliest(lake, actor), episodes).mean()),
+        "greedy": float(episode_returns(lake, acting(lake, actor), episodes).mean()),
         "sampled": float(episode_returns(lake, drawn(lake, actor, episodes), episodes).mean()),
-        "reached": reached(lake, likeliest(lake, actor), episodes),
+        "reached": reached(lake, acting(lake, actor), episodes),
     }
 
 

@@ -21,7 +21,6 @@ expected cost. Which policy is called best was decided on other episodes, scenar
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -29,10 +28,10 @@ import numpy as np
 import numpy.typing as npt
 
 from decisions.cli.report import Workbench
-from decisions.cli.study.lotsizing_runs import Training, drawn, likeliest, stored
+from decisions.cli.study.lotsizing_runs import Training, drawn, stored
 from decisions.domains.lotsizing.decomposition import decomposition
 from decisions.domains.lotsizing.improved_rotation import improved_rotation_of
-from decisions.domains.lotsizing.instance import PACKAGED, Instance, packaged, read_instance
+from decisions.domains.lotsizing.instance import Instance, named
 from decisions.domains.lotsizing.lower_bound import gap, lagrangian_bound, packaged_bound
 from decisions.domains.lotsizing.plant import Plant, PlantState
 from decisions.domains.lotsizing.priced_policy import priced_policy
@@ -47,6 +46,7 @@ from decisions.domains.lotsizing.static_assignment import static_assignment
 from decisions.evaluation import Estimate, mean_estimate
 from decisions.policy import FloatArray
 from decisions.rl.pdppo import PDPPO
+from decisions.rl.policies import acting
 from decisions.rl.ppo import PPO
 from decisions.seeds import RowKeys
 
@@ -102,15 +102,6 @@ RULES = {
 }
 
 
-def instance_named(name: str) -> Instance:
-    """A packaged instance, or that of a JSON file.
-
-    Raises:
-        DataError: the file is no instance; the message names the field.
-    """
-    return packaged(name) if name in PACKAGED else read_instance(Path(name))
-
-
 def run(
     bench: Workbench,
     *,
@@ -120,7 +111,7 @@ def run(
     workers: int | None = None,
 ) -> None:
     """All policies, each stored once measured; with `learn` False those that need no training."""
-    plant = instance_named(instance)
+    plant = named(instance)
     mark = plant.digest[:8]
     jobs: dict[str, Callable[[], Any]] = {name: partial(_computed, plant, name) for name in RULES}
     jobs["bound"] = partial(_bound, plant)
@@ -177,7 +168,7 @@ def _learned(instance: Instance, method: str, *, lessons: int, steps: int) -> di
     environment = training.environment
     plant = environment.plant
     reported, choosing = _episodes(1000)
-    greedy = likeliest(environment, actor)
+    greedy = acting(environment, actor)
     return {
         "made": made,
         "looks_ahead": False,

@@ -21,7 +21,7 @@ from decisions.domains.lotsizing.simulation import evaluation_episodes
 from decisions.policy import FloatArray
 from decisions.rl.environment import Environment, P, S
 from decisions.rl.imitation import imitate
-from decisions.rl.policies import Actor
+from decisions.rl.policies import Actor, acting
 from decisions.rl.ppo import PPO, Trained, train
 from decisions.seeds import RowKeys
 
@@ -88,11 +88,6 @@ class Training:
         )
 
 
-def likeliest(environment: Environment[S, P], actor: Actor) -> Act[S]:
-    """The greedy policy."""
-    return lambda state: actor.greedy(environment.observe(state), environment.mask(state))
-
-
 def drawn(environment: Environment[S, P], actor: Actor, episodes: RowKeys) -> Act[S]:
     """The policy as trained, for one pass over `episodes`, whose keys its draws depend on."""
     period = iter(range(environment.horizon))
@@ -130,7 +125,7 @@ def finished(training: Training, checkpoint: Path | None = None) -> dict[str, An
     return {
         "curve": [[p.step, p.episodes, p.training_return] for p in trained.curve],
         "greedy": episode_returns(
-            environment, likeliest(environment, trained.actor), episodes
+            environment, acting(environment, trained.actor), episodes
         ).mean(),
         "sampled": episode_returns(
             environment, drawn(environment, trained.actor, episodes), episodes

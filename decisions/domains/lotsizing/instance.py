@@ -197,6 +197,15 @@ def to_json(instance: Instance) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
+def named(name: str) -> Instance:
+    """A packaged instance, or that of a JSON file.
+
+    Raises:
+        DataError: the file is no instance; the message names the field.
+    """
+    return packaged(name) if name in PACKAGED else read_instance(Path(name))
+
+
 def generate(
     items: int, machines: int, rng: np.random.Generator, *, name: str = "generated"
 ) -> Instance:
