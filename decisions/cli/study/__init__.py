@@ -115,9 +115,10 @@ def lotsizing(
     publish: Publish = False,
 ) -> None:
     """Every policy on the same held-out episodes of a plant, with intervals, and the bound."""
-    from decisions.cli.study.lotsizing import instance_named, run
+    from decisions.cli.study.lotsizing import run
+    from decisions.domains.lotsizing.instance import named
 
-    name = instance_named(instance).name
+    name = named(instance).name
     conduct(
         "studies",
         f"lotsizing-{re.sub(r'[^a-z0-9]+', '-', name.lower())}",
