@@ -43,13 +43,9 @@ def payments() -> "Domain":
     source = settings().payments_transactions
     if source is None:
         return DOMAIN
-    from decisions.domains.payments.transactions import (
-        TIME_COLUMN,
-        has_table,
-        parquet_reader,
-        with_log,
-        with_transactions,
-    )
+    from decisions.domains.payments.parquet import has_table, parquet_reader
+    from decisions.domains.payments.tables import TIME_COLUMN
+    from decisions.domains.payments.transactions import with_log, with_transactions
 
     if source.startswith("sql:"):
         from edge import database

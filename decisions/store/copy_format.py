@@ -18,7 +18,7 @@ import psycopg
 import pyarrow as pa
 from psycopg.pq import ExecStatus
 
-from decisions.errors import StoreError
+from decisions.errors import DataError, StoreError
 from decisions.store.columns import Array, Column, Ints
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ _SCALARS: dict[int, pl.DataType] = {
     23: pl.Int32(),
     25: pl.String(),
     114: pl.String(),
+    700: pl.Float32(),
     701: pl.Float64(),
     1043: pl.String(),
     1184: UTC_TIME,
@@ -46,12 +47,14 @@ _ARRAYS: dict[int, tuple[int, pl.DataType]] = {
     1005: (21, pl.Int16()),
     1007: (23, pl.Int32()),
     1016: (20, pl.Int64()),
+    1021: (700, pl.Float32()),
     1022: (701, pl.Float64()),
 }
 _CODES: dict[pl.DataType, str] = {
     pl.Int16(): "i2",
     pl.Int32(): "i4",
     pl.Int64(): "i8",
+    pl.Float32(): "f4",
     pl.Float64(): "f8",
 }
 _ELEMENT_OID: dict[pl.DataType, int] = {dtype: oid for oid, dtype in _ARRAYS.values()}
@@ -209,7 +212,10 @@ def decode(messages: "list[Any]", types: dict[str, int], *, first: bool) -> pl.D
     for name, oid in types.items():
         length = _gather(buffer, at, "i4").astype(np.int64)
         values = _array if oid in _ARRAYS else _scalar
-        series.append(values(buffer, at + 4, length, oid=oid).alias(name))
+        try:
+            series.append(values(buffer, at + 4, length, oid=oid).alias(name))
+        except DataError as error:
+            raise DataError(f"column {name} {error}") from None
         at = at + 4 + np.maximum(length, 0)
     return pl.DataFrame(series)
 
@@ -229,8 +235,6 @@ def _scalar(buffer: npt.NDArray[np.uint8], at: Ints, length: Ints, *, oid: int) 
         place = np.where(null, 0, at)
         if dtype == pl.Boolean:
             found = pl.Series(_gather(buffer, place, "u1") != 0)
-        elif dtype == pl.Float64:
-            found = pl.Series(_gather(buffer, place, "f8"))
         elif dtype == UTC_TIME:
             micros = _gather(buffer, place, "i8") + _EPOCH_US
             found = pl.Series(micros).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
@@ -243,14 +247,40 @@ def _scalar(buffer: npt.NDArray[np.uint8], at: Ints, length: Ints, *, oid: int) 
 
 
 def _array(buffer: npt.NDArray[np.uint8], at: Ints, length: Ints, *, oid: int) -> pl.Series:
+    """Arrays as lists; null elements stay null, and so do null arrays.
+
+    Raises:
+        DataError: an array has more than one dimension.
+    """
     _, inner = _ARRAYS[oid]
-    count = np.zeros(len(at), dtype=np.int64)
     some = length > _ARRAY_EMPTY
+    if (_gather(buffer, at[some], "i4") > 1).any():
+        raise DataError("holds an array of several dimensions, wanted one: a list of numbers")
+    count = np.zeros(len(at), dtype=np.int64)
     count[some] = _gather(buffer, at[some] + 12, "i4")
     code = _CODES[inner]
-    step = 4 + np.dtype(code).itemsize
-    place = np.repeat(at + _ARRAY_HEAD, count) + step * _within(count)
+    size = np.dtype(code).itemsize
+    if (_gather(buffer, at[some] + 4, "i4") != 0).any():  # some array holds a null
+        place = _places_among_nulls(buffer, at, count, size)
+    else:
+        place = np.repeat(at + _ARRAY_HEAD, count) + (4 + size) * _within(count)
+    null = _gather(buffer, place, "i4") < 0
     ends = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
-    values = cast(Any, pa.array(_gather(buffer, place + 4, code)))
-    lists = cast(Any, pa.LargeListArray.from_arrays(ends, values))
+    numbers = _gather(buffer, np.where(null, 0, place + 4), code)
+    values = cast(Any, pa.array(numbers, mask=null))
+    rows = cast(Any, pa.array(length < 0)) if (length < 0).any() else None
+    lists = cast(Any, pa.LargeListArray.from_arrays(ends, values, mask=rows))
     return pl.Series(lists, dtype=pl.List(inner))
+
+
+def _places_among_nulls(buffer: npt.NDArray[np.uint8], at: Ints, count: Ints, size: int) -> Ints:
+    """Where the length of each element lies: a null one has nothing behind its length."""
+    place = np.zeros(int(count.sum()), dtype=np.int64)
+    starts = np.cumsum(count) - count
+    cursor = at + _ARRAY_HEAD
+    for k in range(int(count.max())):
+        rows = np.flatnonzero(count > k)
+        place[starts[rows] + k] = cursor[rows]
+        null = _gather(buffer, cursor[rows], "i4") < 0
+        cursor[rows] += 4 + np.where(null, 0, size)
+    return place

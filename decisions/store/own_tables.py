@@ -29,20 +29,27 @@ class OwnTables:
     def __call__(self, table: str, start: datetime, end: datetime) -> pl.DataFrame:
         """All columns of the table's rows whose time lies in [start, end), in any order.
 
+        Rows without a time are always among them: whoever reads refuses them by name.
+
         Raises:
-            DataError: no such table, or the schema is not allowed to be looked into.
+            DataError: no such table, or the schema is not allowed to be looked into, or an array
+                has more than one dimension.
             StoreError: the database cannot be reached, refused, or a column's type is not read.
         """
         if table not in self.times:
             raise DataError(f"table is {table!r}, wanted one of {sorted(self.times)}")
         statement = sql.SQL(
-            "select * from {table} where {time} >= %(start)s and {time} < %(end)s"
+            "select * from {table}"
+            " where ({time} >= %(start)s and {time} < %(end)s) or {time} is null"
         ).format(table=sql.Identifier(self.schema, table), time=sql.Identifier(self.times[table]))
         with self.db.reading() as connection:
             self._require(connection, table)
             cursor = psycopg.ClientCursor(raw(connection))
             bound = cursor.mogrify(cast("Any", statement), {"start": start, "end": end})
-            return copy_format.fetch(raw(connection), bound.encode())
+            try:
+                return copy_format.fetch(raw(connection), bound.encode())
+            except DataError as error:
+                raise DataError(f"{self.schema}.{table}: {error}") from None
 
     def has(self, table: str) -> bool:
         """Whether the schema holds such a table or view, readable or not."""

@@ -10,7 +10,8 @@ from psycopg import sql
 
 from decisions import flow
 from decisions.domains.payments import DOMAIN, WORLD
-from decisions.domains.payments.transactions import TIME_COLUMN, with_transactions
+from decisions.domains.payments.tables import TIME_COLUMN, checked
+from decisions.domains.payments.transactions import with_transactions
 from decisions.errors import DataError
 from decisions.store import audit
 from decisions.store.database import Database
@@ -116,3 +117,28 @@ def test_a_table_that_is_missing_hidden_or_without_zone_is_a_named_error(
         shop("attempts", START, START + DAY)
     with pytest.raises(DataError, match="wanted one of"):
         shop("attempts; drop table unit", START, START + DAY)
+
+
+def test_arrays_with_nulls_or_of_two_dimensions_and_rows_without_a_time_are_refused(
+    database: Database, shop: OwnTables
+) -> None:
+    admin(
+        database.url,
+        "create table {}.decisions as select reference, observed_at as decided_at,"
+        " 'rules-7' as policy, 'explore' as arm, array[0, null, 12, 14] as eligible,"
+        " array[.25, .25, .25, .25]::float8[] as probabilities, 0 as action, .25::float8"
+        " as propensity from {0}.attempts".replace("{}", "{0}"),
+    )
+    admin(database.url, "grant select on all tables in schema {} to decisions_reader")
+    logged = shop("decisions", START, START + DAY)
+    assert logged["eligible"].to_list() == [[0, None, 12, 14]] * N
+    with pytest.raises(DataError, match=r"column eligible: saw \[0,null,12,14\]"):
+        checked(logged, "decisions")
+
+    admin(database.url, "update {}.decisions set eligible = array[array[0, 1], array[12, 14]]")
+    with pytest.raises(DataError, match=r"decisions: column eligible holds .* dimensions"):
+        shop("decisions", START, START + DAY)
+
+    admin(database.url, "update {}.attempts set observed_at = null where hour = 0")
+    with pytest.raises(DataError, match="column observed_at: saw None, wanted a value"):
+        checked(shop("attempts", START, START + DAY), "attempts")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from decisions.errors import StoreError
+from decisions.errors import DataError, StoreError
 from decisions.store import copy_format
 from decisions.store.columns import content_digest, differing, fingerprints, flatten, type_name
 from decisions.store.database import Database, raw
@@ -77,6 +77,49 @@ def test_what_is_copied_in_comes_out_to_the_bit(database: Database, rows: list[A
     assert found.drop("seal").schema == SCHEMA
     mine, theirs = flatten(frame), flatten(found.drop("seal"))
     assert content_digest(mine, len(frame)) == content_digest(theirs, len(frame))
+
+
+NUMBERS = st.lists(st.none() | st.integers(-(2**31), 2**31 - 1), max_size=5)
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(rows=st.lists(st.none() | NUMBERS, max_size=6))
+def test_nulls_in_arrays_and_null_arrays_stay_null(
+    database: Database, rows: list[list[int | None] | None]
+) -> None:
+    reals = [None if row is None else [None if x is None else x / 3 for x in row] for row in rows]
+
+    with database.transaction("owner") as connection:
+        driver = raw(connection)
+        driver.execute("create temporary table t (i int[], r float8[]) on commit drop")
+        with driver.cursor() as cursor:
+            cursor.executemany(
+                "insert into t values (%s, %s)", list(zip(rows, reals, strict=True))
+            )
+        stored = copy_format.fetch(driver, b"select i, r, i as again from t")
+
+    assert stored["i"].to_list() == stored["again"].to_list() == rows
+    assert stored["r"].to_list() == reals
+
+
+def test_an_array_of_two_dimensions_is_refused_by_name(database: Database) -> None:
+    with (
+        database.reading() as connection,
+        pytest.raises(DataError, match="column pairs holds an array of several dimensions"),
+    ):
+        copy_format.fetch(raw(connection), b"select '{{0,1},{2,3}}'::int[] as pairs")
+
+
+def test_single_precision_is_read_as_it_is(database: Database) -> None:
+    with database.reading() as connection:
+        stored = copy_format.fetch(raw(connection), b"select 0.1::real as x, '{0.1}'::real[] as y")
+
+    assert stored.schema == {"x": pl.Float32(), "y": pl.List(pl.Float32())}
+    assert stored.row(0) == (pytest.approx(0.1), [pytest.approx(0.1)])
 
 
 def test_a_digest_does_not_change_from_one_release_to_the_next() -> None:

@@ -20,7 +20,7 @@ from decisions.cli.study import off_policy_reference, open_bandit_reference
 from decisions.domains.payments import DOMAIN, WORLD
 from decisions.domains.payments.experiment import Days, records, square_cb
 from decisions.domains.payments.simulator import Environment
-from decisions.domains.payments.transactions import checked
+from decisions.domains.payments.tables import checked
 from decisions.errors import DataError
 from decisions.frames import decided, decision_id, decision_problems, unit_id
 from decisions.policy import BoolArray, FloatArray

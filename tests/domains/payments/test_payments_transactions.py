@@ -10,19 +10,10 @@ import pytest
 from decisions import flow
 from decisions.bandits.policies import Uniform
 from decisions.domains.payments import DOMAIN, WORLD
+from decisions.domains.payments.parquet import has_table, parquet_reader
+from decisions.domains.payments.tables import ATTEMPTS, TIME_COLUMN, Reader, Table, checked
 from decisions.domains.payments.training import context_of
-from decisions.domains.payments.transactions import (
-    ATTEMPTS,
-    TIME_COLUMN,
-    Reader,
-    Table,
-    checked,
-    has_table,
-    logged,
-    parquet_reader,
-    with_log,
-    with_transactions,
-)
+from decisions.domains.payments.transactions import logged, with_log, with_transactions
 from decisions.errors import DataError
 from decisions.frames import DECISIONS, OUTCOMES
 from decisions.policy import choose, pick
