@@ -52,9 +52,9 @@ def arrive_late(
     with latest(db, f"{domain.name}/arrive", holder) as lease:
         settled = _settled(db, domain, start=start, end=end)
         arrivals = payload(world_of(domain).arrivals(start, end, settled), domain)
-        references = arrivals["reference"].drop_nulls().to_list()
-        known = db.read("unit/ids_of_references", domain=domain.name, reference_list=references)
-        late = arrivals.join(known, on="reference", how="anti")
+        with db.reading() as connection:
+            stored = decision_log.units_of(connection, domain.name, arrivals["reference"])
+        late = arrivals.join(stored, on="reference", how="anti")
         units = decision_log.assign_units(db, domain.name, late)
         return decision_log.append(
             db, domain.name, "unit", batch_name("arrive", start), units, now=now, lease=lease

@@ -14,7 +14,7 @@ from decisions.store import leases
 from decisions.store.artifacts import digest
 from decisions.store.database import Database, execute, read
 from decisions.store.leases import Lease
-from decisions.store.problems import PROBLEMS, first
+from decisions.store.problems import PROBLEMS, ZERO_BYTE, first
 from decisions.store.records import DECISION, KINDS, OUTCOME, QUARANTINE, UNIT, prepare, write
 from decisions.store.seals import chain_head
 
@@ -95,12 +95,7 @@ def assign_units(db: Database, domain: str, arrivals: pl.DataFrame) -> pl.DataFr
         .with_columns(minute=pl.col("observed_at").dt.epoch("s") // 60)
     )
     with db.reading() as connection:
-        known = read(
-            connection,
-            "unit/ids_of_references",
-            domain=domain,
-            reference_list=references["reference"].to_list(),
-        )
+        known = units_of(connection, domain, references["reference"])
         fresh = references.join(known, on="reference", how="anti")
         minutes = fresh["minute"].drop_nulls().unique().to_list()
         last = read(connection, "unit/last_of_minutes", domain=domain, minute_list=minutes)
@@ -119,6 +114,19 @@ def assign_units(db: Database, domain: str, arrivals: pl.DataFrame) -> pl.DataFr
     ids = pl.concat([part.select("reference", pl.col("unit_id").cast(pl.Int64)) for part in parts])
     whole = given.join(ids, on="reference", how="left", maintain_order="left")
     return whole.select(list(UNITS)).sort("unit_id", nulls_last=True, maintain_order=True)
+
+
+def units_of(connection: Connection, domain: str, references: pl.Series) -> pl.DataFrame:
+    """The stored UNITS of these references, by id; missing references are passed over.
+
+    No stored text holds a zero byte, and PostgreSQL takes none in a parameter: a reference with
+    one is the name of nothing.
+    """
+    texts = references.drop_nulls()
+    sound = texts.filter(~texts.str.contains(ZERO_BYTE, literal=True))
+    return read(
+        connection, "unit/ids_of_references", domain=domain, reference_list=sound.to_list()
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,9 +257,12 @@ def _set_aside(
         return
     bad = bad.unique(maintain_order=True)
     schema = bad.drop("problem").schema
-    # As text, number by number: JSON has no NaN.
+    # As text, number by number: JSON has no NaN. A zero byte is shown as its symbol, or PostgreSQL
+    # could not look into the JSON.
     texts = [
-        pl.col(name).cast(pl.List(pl.String()) if isinstance(dtype, pl.List) else pl.String())
+        pl.col(name).cast(pl.List(pl.String()))
+        if isinstance(dtype, pl.List)
+        else pl.col(name).cast(pl.String()).str.replace_all(ZERO_BYTE, "␀", literal=True)
         for name, dtype in schema.items()
     ]
     lasting = [text for text, name in zip(texts, schema, strict=True) if name != "decided_at"]

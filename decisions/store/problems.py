@@ -20,6 +20,8 @@ from decisions.frames import (
 )
 from decisions.store.columns import flatten
 
+ZERO_BYTE = "\0"  # which PostgreSQL keeps in no text
+
 
 class Problems(Protocol):
     """The first broken rule of each row, or null, in order."""
@@ -55,8 +57,8 @@ def unit_problems(units: pl.DataFrame, *, now: datetime) -> pl.Series:
             "unit_id is not of the minute of observed_at": minute_of(pl.col("unit_id")) == minute,
             "payload is not a JSON object": pl.col("payload").str.starts_with("{")
             & pl.col("payload").str.ends_with("}"),
-            "text holds a zero byte": ~pl.col("payload").str.contains("\0", literal=True)
-            & ~pl.col("reference").str.contains("\0", literal=True),
+            "text holds a zero byte": ~pl.col("payload").str.contains(ZERO_BYTE, literal=True)
+            & ~pl.col("reference").str.contains(ZERO_BYTE, literal=True),
         },
     )
 
@@ -73,6 +75,7 @@ def decision_row_problems(decisions: pl.DataFrame, *, now: datetime) -> pl.Serie
             & (pl.col("decision_id") == decision_id(pl.col("unit_id"), pl.col("slot"))),
             "decision_id lies in the future": minute_of(pl.col("unit_id")) * 60 <= now.timestamp(),
             "arm is missing": pl.col("arm").str.len_bytes() > 0,
+            "text holds a zero byte": ~pl.col("arm").str.contains(ZERO_BYTE, literal=True),
             "a list is missing": pl.all_horizontal(pl.col(*_LISTS).is_not_null()),
             "a list holds a missing number": ~pl.any_horizontal(
                 pl.col(*_LISTS).list.eval(pl.element().is_null()).list.any()
@@ -145,6 +148,7 @@ def _plainly_good(decisions: pl.DataFrame, now: datetime) -> bool:
         and number["decided_at"].max() <= np.int64(now.timestamp() * 1e6)
         and number["unit_id"].max() // UNITS_A_MINUTE * 60 <= now.timestamp()
         and (decisions["arm"].str.len_bytes() > 0).all()
+        and not decisions["arm"].str.contains(ZERO_BYTE, literal=True).any()
     )
 
 

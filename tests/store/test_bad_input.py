@@ -9,7 +9,7 @@ from decisions.errors import DataError, StoreError
 from decisions.frames import DECISIONS, month_bounds
 from decisions.store import audit
 from decisions.store.database import Database
-from decisions.store.decision_log import append, assign_units, history
+from decisions.store.decision_log import append, assign_units, history, pending
 from decisions.store.problems import decision_row_problems
 from tests.store.samples import NOW, START, begun, decided, outcomes, units
 
@@ -28,6 +28,7 @@ def first_row(frame: pl.DataFrame, column: str, value: object) -> pl.DataFrame:
         ("slot", 1, "decision_id is not that of its unit and slot"),
         ("arm", "", "arm is missing"),
         ("arm", None, "arm is missing"),
+        ("arm", "expl\0re", "text holds a zero byte"),
         ("arm_propensity", 0.0, "arm_propensity is not above 0 and finite"),
         ("arm_propensity", INF, "arm_propensity is not above 0 and finite"),
         ("uniform", 1.0, "uniform is not in [0, 1)"),
@@ -90,6 +91,27 @@ def test_bad_decisions_go_to_quarantine_once_and_the_others_are_stored(database:
     assert (corrected.written, corrected.present) == (3, 1)
     stored = history(database, "payments", since=START, until=NOW, as_of=NOW)
     assert stored.select(list(DECISIONS)).equals(good.head(4))
+    assert audit.verify(database).broken is None
+
+
+def test_a_zero_byte_in_one_row_blocks_no_other(database: Database) -> None:
+    begun(database)
+    arrived = first_row(units(3), "reference", "a\0b").select(
+        "reference", "observed_at", "payload"
+    )
+
+    stored = append(
+        database, "payments", "unit", "a", assign_units(database, "payments", arrived), now=NOW
+    )
+    ids = assign_units(database, "payments", arrived.tail(2))
+    taken = append(
+        database, "payments", "decision", "a", first_row(decided(ids), "arm", "a\0b"), now=NOW
+    )
+
+    assert (stored.written, taken.written) == (2, 1)
+    assert stored.quarantined["problem"].to_list() == ["text holds a zero byte"]
+    assert taken.quarantined["problem"].to_list() == ["text holds a zero byte"]
+    assert pending(database, "payments", NOW)["unit_id"].to_list() == [ids["unit_id"][0]]
     assert audit.verify(database).broken is None
 
 

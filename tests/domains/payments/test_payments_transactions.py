@@ -322,6 +322,24 @@ def test_own_decisions_are_ingested_with_outcomes_that_come_a_day_later(
         assert not connection.exec_driver_sql("select reason from quarantine").all()
 
 
+def test_one_reference_with_a_zero_byte_holds_up_no_other_attempt(database: Database) -> None:
+    spoilt = at(3, "reference", "a\0b")
+    domain = with_transactions(DOMAIN, spans(attempts=spoilt(attempts())))
+    flow.begin(database, domain, now=START, seed=5)
+
+    taken = [
+        flow.catch_up(database, domain, until=START + day * DAY, holder="test") for day in (1, 2)
+    ]
+
+    with database.reading() as connection:
+        aside = connection.exec_driver_sql(
+            "select reason, content from quarantine where kind = 'unit'"
+        ).all()
+    assert taken == [N - 1, 0]
+    assert [row.reason for row in aside] == ["text holds a zero byte"]
+    assert "a␀b" in aside[0].content
+
+
 def test_a_folder_says_which_tables_it_has(tmp_path: Path) -> None:
     assert not has_table(tmp_path, "decisions")
     (tmp_path / "decisions").mkdir()
