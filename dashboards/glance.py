@@ -9,7 +9,7 @@ from typing import Any, Literal
 from units import Unit
 
 State = Literal["good", "attention", "bad", "unknown"]
-LATE = 1.5  # of the usual time between two cycles, after which the next one is late
+LATE = 1.5  # cadences of a domain, after which the next cycle is late
 SERIOUS = ("oscillating", "suspect", "degenerate", "inconclusive", "stable")  # the worst first
 BADGES: Mapping[State, tuple[str, str]] = {  # colour and icon: neither alone says it
     "good": ("blue", ":material/check_circle:"),
@@ -74,13 +74,13 @@ def _interval(row: Mapping[str, Any], unit: Unit) -> str:
 def late(facts: Mapping[str, Any], *, now: datetime, cadence: timedelta) -> timedelta | None:
     """How old the newest cycle is, when the next one should have come; None when it need not.
 
-    The usual time is that between the last two, the `cadence` of the domain after the first.
+    `cadence` is the domain's own: cut-offs that were run by hand, or made up for, do not set it.
+    Nothing is late while it is worked on, as when earlier days are made up for.
     """
-    if facts["cutoff"] is None:
+    if facts["cutoff"] is None or facts["in_work"]:
         return None
-    usual = facts["cutoff"] - facts["previous_cutoff"] if facts["previous_cutoff"] else cadence
     age = now - facts["cutoff"]
-    return age if age > LATE * usual else None
+    return age if age > LATE * cadence else None
 
 
 def safe(
@@ -112,13 +112,27 @@ def _troubles(
     found: list[str] = []
     if overdue is not None:
         found.append(f"The newest cycle is {age(overdue)} old: the next one is late.")
-    unjudged = (facts["candidates"] or 0) - (facts["judged"] or 0)
-    if unjudged:
-        found.append(f"{unjudged} of {facts['candidates']} new candidates are not judged.")
+    waiting = unjudged(facts)
+    if waiting and not facts["in_work"]:
+        found.append(f"{waiting} of {facts['candidates']} new candidates are not judged.")
     aside = sum(row["times"] for row in changes if row["kind"] == "quarantine")
     if aside:
         found.append(f"{counted(aside, 'row')} broke a rule and {_was(aside)} set aside.")
     return found
+
+
+def unjudged(facts: Mapping[str, Any]) -> int:
+    """How many candidates of the newest cut-off have no verdict; a row of `overview/domains`."""
+    return (facts["candidates"] or 0) - (facts["judged"] or 0)
+
+
+def in_progress(facts: Mapping[str, Any]) -> str | None:
+    """That new candidates are being trained and judged right now; None where none is."""
+    waiting = unjudged(facts)
+    if not waiting or not facts["in_work"]:
+        return None
+    verb = "is" if waiting == 1 else "are"
+    return f"{counted(waiting, 'new candidate')} {verb} being trained and judged"
 
 
 def _was(count: int) -> str:

@@ -159,8 +159,8 @@ def answers(each: Glance) -> None:
 def recommendation(each: Glance) -> None:
     """What to do about it, if anything."""
     actions: list[str] = []
-    unjudged = (each.facts["candidates"] or 0) - (each.facts["judged"] or 0)
-    if each.overdue is not None or unjudged:
+    stopped = glance.unjudged(each.facts) and not each.facts["in_work"]
+    if each.overdue is not None or stopped:
         airflow = settings().airflow_url
         where = f"[Airflow]({airflow})" if airflow else "Airflow"
         actions.append(
@@ -210,6 +210,8 @@ def _standing(facts: Mapping[str, Any]) -> list[str]:
         told.append(f"outcomes until {facts['outcomes_until']:%-d %b %Y, %H:%M}")
     if facts["cutoff"] is not None:
         told.append(f"newest cycle {facts['cutoff']:%-d %b %Y, %H:%M}")
+    if (progress := glance.in_progress(facts)) is not None:
+        told.append(progress)
     return told
 
 

@@ -12,9 +12,9 @@ DAY = timedelta(days=1)
 FACTS: dict[str, Any] = {
     "champion": 7,
     "cutoff": TODAY,
-    "previous_cutoff": TODAY - DAY,
     "candidates": 2,
     "judged": 2,
+    "in_work": False,
 }
 
 
@@ -65,28 +65,29 @@ def test_a_baseline_is_not_said_to_be_better(glance: ModuleType, unit: Any) -> N
 
 
 @pytest.mark.parametrize(
-    ("age", "previous", "cadence", "late"),
+    ("age", "cadence", "late"),
     [
-        (timedelta(hours=30), DAY, DAY, False),
-        (timedelta(hours=37), DAY, DAY, True),
-        (timedelta(hours=37), None, DAY, True),
-        (timedelta(hours=37), None, 7 * DAY, False),
-        (11 * DAY, None, 7 * DAY, True),
-        (timedelta(hours=37), 2 * DAY, DAY, False),
-        (timedelta(hours=2), timedelta(hours=1), DAY, True),
+        (timedelta(hours=30), DAY, False),
+        (timedelta(hours=37), DAY, True),
+        (timedelta(hours=37), 7 * DAY, False),
+        (11 * DAY, 7 * DAY, True),
     ],
 )
-def test_a_cycle_is_late_after_one_and_a_half_of_the_usual_time(
-    glance: ModuleType,
-    age: timedelta,
-    previous: timedelta | None,
-    cadence: timedelta,
-    *,
-    late: bool,
+def test_a_cycle_is_late_after_one_and_a_half_of_the_domain_s_cadence(
+    glance: ModuleType, age: timedelta, cadence: timedelta, *, late: bool
 ) -> None:
-    facts = FACTS | {"previous_cutoff": TODAY - previous if previous else None}
+    assert (glance.late(FACTS, now=TODAY + age, cadence=cadence) is not None) == late
+    assert glance.late(FACTS | {"in_work": True}, now=TODAY + age, cadence=cadence) is None
 
-    assert (glance.late(facts, now=TODAY + age, cadence=cadence) is not None) == late
+
+def test_candidates_that_are_being_trained_are_no_trouble(glance: ModuleType, unit: Any) -> None:
+    fine = glance.better(FACTS, [_cycle(0, 0.02)], unit)
+    busy = FACTS | {"judged": 1, "in_work": True}
+
+    assert glance.safe(busy, fine, [], overdue=None).state == "good"
+    assert glance.in_progress(busy) == "1 new candidate is being trained and judged"
+    assert glance.in_progress(busy | {"judged": 2}) is None
+    assert glance.in_progress(busy | {"in_work": False}) is None
 
 
 def test_harm_comes_before_what_is_merely_late(glance: ModuleType, unit: Any) -> None:

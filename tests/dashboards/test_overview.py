@@ -1,13 +1,20 @@
 """The overview in its empty, usual and failed states."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from decisions.store import generations, leases
 from decisions.store.database import Database
+from tests.dashboards.samples import begun
+
+NOW = datetime.now(UTC)
+DAY = timedelta(days=1)
 
 
 def _answers(page: AppTest) -> str:
@@ -89,3 +96,60 @@ def test_a_missing_database_is_a_sentence_with_the_way_out(
     assert says in dashboard.error[0].value
     assert "decisions up" in dashboard.markdown[0].value
     assert dashboard.button[0].label == "Try again"
+
+
+def _planned(database: Database, domain: str, *cutoffs: datetime) -> None:
+    """A baseline, and candidates of some cut-offs that nobody has trained."""
+    begun(database, domain)
+    for cutoff in cutoffs:
+        generations.plan(
+            database,
+            domain,
+            cutoff=cutoff,
+            policies=["one", "two"],
+            seed=1,
+            config={},
+            code_version="test",
+            now=cutoff,
+        )
+
+
+def test_the_time_between_two_cutoffs_of_a_weekly_domain_does_not_make_the_next_one_late(
+    dashboard: AppTest, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DECISIONS_DATABASE_URL", database.url)
+    _planned(database, "lotsizing", NOW - timedelta(hours=7), NOW - timedelta(hours=5))
+
+    dashboard.run()
+
+    assert not dashboard.exception
+    assert "the next one is late" not in _answers(dashboard)
+
+
+def test_candidates_in_training_are_work_in_progress_and_those_left_alone_need_a_look(
+    dashboard: AppTest, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DECISIONS_DATABASE_URL", database.url)
+    _planned(database, "payments", NOW - 5 * DAY)
+    lease = leases.acquire(database, "payments/train/1", holder="worker", seconds=60)
+
+    busy = _said(dashboard)
+    leases.release(database, lease)
+    between = _said(dashboard)
+    with database.transaction() as connection:
+        connection.exec_driver_sql("update lease set expires_at = expires_at - interval '2 min'")
+    idle = _said(dashboard)
+
+    for said in (busy, between):
+        assert "Nothing needs a look" in said
+        assert "2 new candidates are being trained and judged" in said
+    assert "The newest cycle is 5 days old: the next one is late." in idle
+    assert "2 of 2 new candidates are not judged." in idle
+    assert "being trained" not in idle
+
+
+def _said(dashboard: AppTest) -> str:
+    """What the page says now."""
+    st.cache_data.clear()
+    page = dashboard.run()
+    return "\n".join(each.value for each in (*page.markdown, *page.caption))

@@ -1,7 +1,8 @@
 -- Where each domain stands: its champion, its newest cycle, and what was decided and settled.
 -- Grain: one row a domain of which anything is stored. Units: times are UTC; candidates counts the
--- generations of the newest cut-off, judged those with a verdict; decisions of the last day are
--- those of batches that end within a day of the newest decision.
+-- generations of the newest cut-off, judged those with a verdict; in_work says that a worker trains,
+-- evaluates or judges, or did a minute ago: a task that failed is tried again within that time;
+-- decisions of the last day are those of batches that end within a day of the newest decision.
 select
     s.domain,
     c.number as champion,
@@ -9,9 +10,16 @@ select
     c.promoted_at,
     c.promoted_by,
     n.cutoff,
-    n.previous_cutoff,
     n.candidates,
     n.judged,
+    exists(
+        select 1
+        from lease as l
+        where
+            starts_with(l.name, s.domain || '/')
+            and split_part(l.name, '/', 2) in ('train', 'evaluate', 'judge')
+            and l.expires_at > clock_timestamp() - interval '1 minute'
+    ) as in_work,
     t.decisions,
     t.last_decided_at,
     t.decisions_of_last_day,
@@ -30,11 +38,7 @@ left join (
         g.domain,
         g.cutoff,
         count(*) as candidates,
-        count(v.number) as judged,
-        lead(g.cutoff) over (
-            partition by g.domain
-            order by g.cutoff desc
-        ) as previous_cutoff
+        count(v.number) as judged
     from generation as g
     left join verdict as v on g.domain = v.domain and g.number = v.number
     where g.number > 0
