@@ -222,7 +222,7 @@ def decomposition(instance: Instance) -> Decomposition:
     found = _Groups(instance)
     group = _group_index(instance, found.machine, found.members)
     gain = np.array(found.gain)
-    planned, change = _plan(instance, group, gain)
+    planned, change = _plan(instance, group, gain, float(found.idle_start.sum()))
     kept = _within_slack(instance, group, gain, planned, change, found)
     tables = [found.table(g) for g in kept]
     machine = np.array([found.machine[g] for g in kept], dtype=np.int32)
@@ -437,8 +437,8 @@ def _owner(planned: Index, items: int) -> Index:
     return owner
 
 
-def _plan(instance: Instance, group: Index, gain: FloatArray) -> tuple[Index, float]:
-    """The best partition found, and what it adds to the cost of an idle plant."""
+def _plan(instance: Instance, group: Index, gain: FloatArray, idle: float) -> tuple[Index, float]:
+    """The best partition found, and what it adds to `idle`, the cost of an idle plant."""
     from decisions.domains.lotsizing import dispatch
 
     rng = stream(0, "lotsizing", "partition")
@@ -446,7 +446,9 @@ def _plan(instance: Instance, group: Index, gain: FloatArray) -> tuple[Index, fl
     item = rng.integers(instance.items, size=ROUNDS)
     member = np.full((instance.machines, 2), -1, dtype=np.int32)
     owner = _owner(member, instance.items)
-    return member, dispatch.search_partition(group, gain, member, owner, machine, item)
+    least = dispatch.least_change(gain, idle)
+    change = dispatch.search_partition(group, gain, member, owner, machine, item, least)
+    return member, change
 
 
 def _within_slack(
@@ -476,7 +478,8 @@ def _within_slack(
         rewarded = gain.copy()
         rewarded[g] -= 10 * idle  # more than any change wins: the group stays
         owner = _owner(member, instance.items)
-        plan += dispatch.descend(group, rewarded, member, owner)
+        least = dispatch.least_change(rewarded, idle)
+        plan += dispatch.descend(group, rewarded, member, owner, least)
         if plan < change + SLACK * idle:
             pairs.append((float(plan), g))
     alone = [g for g, (_, second) in enumerate(found.members) if second < 0]

@@ -13,7 +13,9 @@ from decisions.domains.lotsizing.stepping import compiled
 from decisions.domains.lotsizing.tables import Setups, Units
 from decisions.policy import FloatArray, IntArray
 
-NEGLIGIBLE = 1e-6  # a change of cost that is none
+NEGLIGIBLE = 1e-10  # a change of cost that is none, as a share of the costs that are added up
+MOST_ROUNDS = 1_000  # of a descent, which ends much sooner
+BLOCK = 64  # rows that are looked at together
 
 
 @compiled
@@ -191,6 +193,20 @@ def gain_of(group: Index, gain: FloatArray, machine: int, first: int, second: in
 
 
 @compiled
+def least_change(gain: FloatArray, idle: float) -> float:
+    """The least change of cost that counts, where sums of gains and `idle` costs are compared.
+
+    It is far above the rounding of such sums, so that no exchange looks like an improvement both
+    ways round.
+    """
+    largest = idle
+    for value in gain:
+        if np.isfinite(value):
+            largest = max(largest, abs(value))
+    return NEGLIGIBLE * largest
+
+
+@compiled
 def place_item(member: Index, owner: Index, place: int, item: int) -> None:
     """Puts an item, or none, in a place; what was there is the caller's care."""
     member[place // 2, place % 2] = item
@@ -199,21 +215,21 @@ def place_item(member: Index, owner: Index, place: int, item: int) -> None:
 
 
 @compiled
-def descend(group: Index, gain: FloatArray, member: Index, owner: Index) -> float:
-    """Improves a partition by single changes until none helps; returns the change of its cost.
+def descend(group: Index, gain: FloatArray, member: Index, owner: Index, least: float) -> float:
+    """Improves a partition by single changes until none wins `least`; returns the change of cost.
 
     A change empties a place, fills it with an item that nobody makes, exchanges two places of two
     machines, or all that two machines have.
     """
     machines, items = len(member), len(owner)
-    total, improved = 0.0, True
-    while improved:
+    total = 0.0
+    for _ in range(MOST_ROUNDS):
         improved = False
         for place in range(2 * machines):
             m = place // 2
             stays = member[m, 1 - place % 2]
             old = gain_of(group, gain, m, member[m, place % 2], stays)
-            best, choice = old - NEGLIGIBLE, -2
+            best, choice = old - least, -2
             for item in range(-1, items):
                 if item < 0 or owner[item] < 0:
                     new = gain_of(group, gain, m, item, stays)
@@ -236,7 +252,7 @@ def descend(group: Index, gain: FloatArray, member: Index, owner: Index) -> floa
                 change += gain_of(group, gain, k, mine, rest)
                 change -= gain_of(group, gain, m, mine, stays)
                 change -= gain_of(group, gain, k, theirs, rest)
-                if change < -NEGLIGIBLE:
+                if change < -least:
                     place_item(member, owner, place, theirs)
                     place_item(member, owner, other, mine)
                     total += change
@@ -246,19 +262,27 @@ def descend(group: Index, gain: FloatArray, member: Index, owner: Index) -> floa
                 a, b, c, d = member[m, 0], member[m, 1], member[k, 0], member[k, 1]
                 change = gain_of(group, gain, m, c, d) + gain_of(group, gain, k, a, b)
                 change -= gain_of(group, gain, m, a, b) + gain_of(group, gain, k, c, d)
-                if change < -NEGLIGIBLE:
+                if change < -least:
                     place_item(member, owner, 2 * m, c)
                     place_item(member, owner, 2 * m + 1, d)
                     place_item(member, owner, 2 * k, a)
                     place_item(member, owner, 2 * k + 1, b)
                     total += change
                     improved = True
+        if not improved:
+            break
     return total
 
 
 @compiled
 def search_partition(
-    group: Index, gain: FloatArray, member: Index, owner: Index, machine: IntArray, item: IntArray
+    group: Index,
+    gain: FloatArray,
+    member: Index,
+    owner: Index,
+    machine: IntArray,
+    item: IntArray,
+    least: float,
 ) -> float:
     """Iterated local search; returns the change of the partition's cost.
 
@@ -266,7 +290,7 @@ def search_partition(
     first of them `item[round]` if nobody makes it, and descends.
     Source: Lourenço, Martin and Stützle (2003), "Iterated local search".
     """
-    best = descend(group, gain, member, owner)
+    best = descend(group, gain, member, owner, least)
     trial, trial_owner = member.copy(), owner.copy()
     for turn in range(len(item)):
         change = best
@@ -280,8 +304,8 @@ def search_partition(
         if trial_owner[item[turn]] < 0 and group[first, item[turn], item[turn]] >= 0:
             place_item(trial, trial_owner, 2 * first, item[turn])
             change += gain_of(group, gain, first, item[turn], -1)
-        change += descend(group, gain, trial, trial_owner)
-        if change < best - NEGLIGIBLE:
+        change += descend(group, gain, trial, trial_owner, least)
+        if change < best - least:
             best = change
             member[:], owner[:] = trial, trial_owner
         else:
@@ -315,15 +339,15 @@ def improve_actions(
     owner: Index,
     chosen: IntArray,
     stock: IntArray,
+    least: float,
 ) -> None:
     """Coordinate descent over what each machine makes, of its own group or for anybody.
 
     `stock` (I,) is what `chosen` (M,) leaves; both are improved in place until no machine alone
-    can do better.
+    can do better by `least`.
     """
     machines, items = tables.production.shape
-    improved = True
-    while improved:
+    for _ in range(MOST_ROUNDS):
         improved = False
         for m in range(machines):
             was = chosen[m]
@@ -351,12 +375,39 @@ def improve_actions(
                     present = change
                 if change < best:
                     best, choice = change, action
-            if best > present - NEGLIGIBLE:
+            if best > present - least:
                 choice = was
             chosen[m] = choice
             improved |= choice != was
             if choice > 0:
                 stock[choice - 1] += made(tables, m, set_up[m], choice)
+        if not improved:
+            break
+
+
+@compiled
+def group_gains(
+    tables: GroupTables,
+    stocks: IntArray,
+    set_ups: Setups,
+    periods: Units,
+    gain: FloatArray,
+    own: IntArray,
+) -> None:
+    """Fills what each group adds to the cost of leaving its items alone, and its action: (n, G).
+
+    `stocks` (n, I) are pre-decision. Groups come first, then rows: a group's table is read for
+    all rows while it is near.
+    """
+    for g in range(len(tables.machine)):
+        machine = tables.machine[g]
+        for row in range(len(periods)):
+            period, stock = periods[row], stocks[row]
+            cost, own[row, g] = own_action(tables, period, g, set_ups[row, machine], stock)
+            for item in tables.members[g]:
+                if item >= 0:
+                    cost -= idle_cost(tables, period, item, stock[item])
+            gain[row, g] = cost
 
 
 @compiled
@@ -371,30 +422,60 @@ def choose(
     value: FloatArray,
 ) -> None:
     """Fills `action` (n, M) and `value` (n,), the expected cost to go of it."""
+    groups = len(tables.machine)
+    own, gain = np.empty((BLOCK, groups), np.int64), np.empty((BLOCK, groups))
+    for first in range(0, len(periods), BLOCK):
+        rows = slice(first, min(first + BLOCK, len(periods)))
+        stocks = inventory[rows].astype(np.int64)
+        group_gains(tables, stocks, set_ups[rows], periods[rows], gain, own)
+        for row in range(len(stocks)):
+            at = first + row
+            value[at] = choose_one(
+                tables,
+                planned,
+                planned_owner,
+                stocks[row],
+                set_ups[at],
+                periods[at],
+                gain[row],
+                own[row],
+                action[at],
+            )
+
+
+@compiled
+def choose_one(
+    tables: GroupTables,
+    planned: Index,
+    planned_owner: Index,
+    stock: IntArray,
+    set_up: Setups,
+    period: int,
+    gain: FloatArray,
+    own: IntArray,
+    action: Setups,
+) -> float:
+    """Fills `action` (M,), and returns the expected cost to go of it; `stock` is spent."""
     machines, items = tables.production.shape
-    own, gain = np.empty(len(tables.machine), np.int64), np.empty(len(tables.machine))
-    stock, chosen = np.empty(items, np.int64), np.empty(machines, np.int64)
-    for row in range(len(periods)):
-        period, set_up = periods[row], set_ups[row]
-        stock[:] = inventory[row]
-        for g in range(len(gain)):
-            gain[g], own[g] = own_action(tables, period, g, set_up[tables.machine[g]], stock)
-            for item in tables.members[g]:
-                if item >= 0:
-                    gain[g] -= idle_cost(tables, period, item, int(stock[item]))
-        member, owner = planned.copy(), planned_owner.copy()
-        descend(tables.group, gain, member, owner)
-        for m in range(machines):
-            g = group_of(tables.group, m, member[m, 0], member[m, 1])
-            chosen[m] = own[g] if g >= 0 else 0
-            if chosen[m] > 0:
-                stock[chosen[m] - 1] += made(tables, m, set_up[m], chosen[m])
-        improve_actions(tables, period, set_up, member, owner, chosen, stock)
-        value[row] = 0.0
-        for m in range(machines):
-            action[row, m] = chosen[m]
-            value[row] += switching(tables, m, set_up[m], chosen[m])
-            value[row] += held_cost(tables, period, m, -1, chosen, stock, member)
-        for i in range(items):
-            if owner[i] < 0:
-                value[row] += idle_cost(tables, period, i, stock[i])
+    idle = 0.0
+    for i in range(items):
+        idle += idle_cost(tables, period, i, stock[i])
+    least = least_change(gain, idle)
+    member, owner = planned.copy(), planned_owner.copy()
+    descend(tables.group, gain, member, owner, least)
+    chosen = np.zeros(machines, np.int64)
+    for m in range(machines):
+        g = group_of(tables.group, m, member[m, 0], member[m, 1])
+        chosen[m] = own[g] if g >= 0 else 0
+        if chosen[m] > 0:
+            stock[chosen[m] - 1] += made(tables, m, set_up[m], chosen[m])
+    improve_actions(tables, period, set_up, member, owner, chosen, stock, least)
+    value = 0.0
+    for m in range(machines):
+        action[m] = chosen[m]
+        value += switching(tables, m, set_up[m], chosen[m])
+        value += held_cost(tables, period, m, -1, chosen, stock, member)
+    for i in range(items):
+        if owner[i] < 0:
+            value += idle_cost(tables, period, i, stock[i])
+    return value

@@ -45,7 +45,7 @@ def static_assignment(instance: Instance) -> StaticAssignment:
         made = constant_production_cost(instance, item, int(instance.production[machine, item]))
         saving[machine, item] = made - never[item] + instance.setup_cost[machine, item]
     idle = np.zeros((instance.machines, instance.machines))
-    costs = np.hstack([np.where(np.isinf(saving), 1e12, saving), idle])
+    costs = np.hstack([saving, idle])
     machines, columns = linear_sum_assignment(costs)
     item = np.zeros(instance.machines, dtype=np.int16)
     made = columns < instance.items

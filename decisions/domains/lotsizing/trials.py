@@ -10,7 +10,7 @@ from decisions.domains.lotsizing.tables import Setups, Units
 from decisions.domains.lotsizing.turning import next_item
 from decisions.policy import FloatArray, IntArray
 
-NEGLIGIBLE = 1e-6  # a change of cost that is none
+NEGLIGIBLE = 1e-10  # a change of cost that is none, as a share of what all items cost
 
 
 class Trial(NamedTuple):
@@ -159,6 +159,7 @@ def best_moves(
                 stock[chosen[m] - 1] += made(trial, m, set_up[m], chosen[m])
         for m in range(machines):
             own[m] = machine_cost(trial, m, chosen[m], stock, t, periods, now)
+        least = NEGLIGIBLE * own.sum()
         improved = True
         for _ in range(sweeps):
             if not improved:
@@ -174,7 +175,7 @@ def best_moves(
                         choices[count] = item
                         count += 1
                 left = int(trial.owner[was - 1]) if was > 0 else m
-                best, choice = -NEGLIGIBLE, was
+                best, choice = -least, was
                 for c in range(count):
                     move = int(choices[c])
                     if move == was:

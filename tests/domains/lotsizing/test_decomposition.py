@@ -1,6 +1,7 @@
 """Groups against exact optima, the plan against simulation, files, batches and bad input."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +14,15 @@ from decisions.domains.lotsizing.decomposition import (
     load_decomposition,
     save,
 )
+from decisions.domains.lotsizing.dispatch import descend, least_change
 from decisions.domains.lotsizing.exact import cost_of, optimum
-from decisions.domains.lotsizing.instance import Instance, generate, packaged
+from decisions.domains.lotsizing.instance import Instance, generate, packaged, read_instance
 from decisions.domains.lotsizing.plant import Plant, PlantState
 from decisions.domains.lotsizing.simulation import evaluation_episodes, simulate
 from decisions.errors import ArtifactAltered, DataError
 from decisions.seeds import stream
+
+PLANTS = Path(__file__).parent / "plants"
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +154,32 @@ def test_altered_files_and_other_instances_are_refused(
 def test_stocks_too_many_for_tables_are_refused(plant: Instance) -> None:
     with pytest.raises(DataError, match="capacity plus demand is 5021 units"):
         decomposition(replace(plant, capacity=plant.capacity * 50))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_descent_ends_whatever_the_size_of_costs(seed: int) -> None:
+    """At 1e10 the rounding of a sum exceeds a millionth: exchanges seemed to pay both ways."""
+    rng = stream(seed, "descent")
+    machines, items = 4, 6
+    group = np.full((machines, items, items), -1, dtype=np.int32)
+    first, second = np.triu_indices(items)
+    group[:, first, second] = np.arange(machines * len(first)).reshape(machines, -1)
+    group[:, second, first] = group[:, first, second]
+    worth = rng.integers(1, 1000, items) * 1e7 + rng.random(items)  # the same on every machine
+    gain = np.tile(-worth[first] - np.where(first == second, 0, worth[second]), machines)
+    member = np.full((machines, 2), -1, dtype=np.int32)
+    owner = np.full(items, -1, dtype=np.int32)
+
+    change = descend(group, gain, member, owner, least_change(gain, 0.0))
+
+    assert change == pytest.approx(-worth.sum())
+    assert sorted(member[member >= 0]) == list(range(items))
+
+
+def test_a_plant_whose_costs_are_millions_is_planned() -> None:
+    whole = read_instance(PLANTS / "costs_of_millions.json")
+    policy = decomposition(replace(whole, horizon=3))
+
+    action = policy.act(Plant(whole).reset(evaluation_episodes(50)))
+
+    assert (action > 0).any(axis=1).all()
