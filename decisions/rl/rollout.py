@@ -88,7 +88,8 @@ class Collector(Generic[S, P]):
         begin = np.arange(columns) * horizon // columns
         for t in range(horizon):
             self._renew(begin == t)
-            self._step(actor, generator)
+            step = self._step(actor, generator)
+            self._renew((step["terminated"] | step["truncated"]).numpy())
         self.finished.clear()
         return columns * horizon
 

@@ -217,7 +217,25 @@ def test_spread_columns_are_of_every_age() -> None:
     steps = run.collector.spread(run.learner.actor, run.acting)
 
     assert steps == 16 * 8
-    assert sorted(run.collector.period.tolist()) == sorted([*range(1, 9)] * 2)
+    assert sorted(run.collector.period.tolist()) == sorted([*range(8)] * 2)
+
+
+def test_no_column_lives_past_the_horizon_after_the_spread() -> None:
+    run = Run(Identity(horizon=8), replace(METHODS[0], environments=16), seed=11)
+    run.collector.spread(run.learner.actor, run.acting)
+
+    rollout = run.collector.collect(run.learner.actor, 8, run.acting)
+
+    assert rollout.truncated.sum(dim=0).tolist() == [1] * 16
+    assert rollout.truncated.sum(dim=1).tolist() == [2] * 8
+
+
+def test_episodes_that_end_in_the_spread_are_renewed() -> None:
+    run = Run(Identity(horizon=8, terminal=True), replace(METHODS[0], environments=16), seed=11)
+
+    run.collector.spread(run.learner.actor, run.acting)
+
+    assert run.collector.period.max() < 8
 
 
 def test_the_published_pdppo_takes_the_larger_of_two_streams() -> None:

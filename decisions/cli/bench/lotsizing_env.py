@@ -7,9 +7,9 @@ are usually written, with a loop over machines and numpy over items; its costs a
 are checked against ours on the same demand first. Our own `PlantEnv` is shown as well: it is one
 plant in the same compiled kernel, so what a batch gains on it is the price of calling from Python
 once a period. `PlantVectorEnv` is the batch through Gymnasium's interface, which copies what it
-returns. Wall-clock speeds of a machine that does other work say little, and their ratio favours
-the side with more threads: read both from an idle machine. What one thread does in a second of
-processor time is shown beside them.
+returns. Wall-clock speeds of a machine that does other work say little, and load flatters the
+ratio of two threads to one. So the bar is on what one thread does in a second of its own processor
+time, each side in turn: 100 times the peer, half of the project's 200 on two threads.
 """
 
 import os
@@ -26,7 +26,12 @@ from gymnasium import spaces
 from decisions.cli.report import Workbench
 from decisions.domains.lotsizing.batch import PlantBatch
 from decisions.domains.lotsizing.environment import PlantEnvironment
-from decisions.domains.lotsizing.gymnasium_environments import SEED, PlantEnv, PlantVectorEnv
+from decisions.domains.lotsizing.gymnasium_environments import (
+    SEED,
+    PlantEnv,
+    PlantVectorEnv,
+    first_episode,
+)
 from decisions.domains.lotsizing.instance import Instance, packaged
 from decisions.domains.lotsizing.plant import Plant
 from decisions.domains.lotsizing.simulation import realised_demand
@@ -36,8 +41,8 @@ from decisions.seeds import RowKeys, stream
 
 THREADS, ROWS, ROUNDS, ROUND_S = 2, 4096, 9, 0.7
 IDLE_LOAD = 0.5  # of the last minute, before we begin
-WANTED, WANTED_RATIO = 5e6, 200
-PROCESSOR = ", by processor time"
+WANTED, WANTED_RATIO = 5e6, 100
+PROCESSOR = ", by its processor time"
 
 Step = Callable[[], None]
 Actions = npt.NDArray[np.int64]
@@ -110,7 +115,7 @@ def run(bench: Workbench) -> None:
         "PlantEnv": (_single(PlantEnv(PlantEnvironment(Plant(instance)))), 1),
         "plain": (_single(PlainEnv(instance)), 1),
     }
-    clocks = {"": time.perf_counter, PROCESSOR: time.process_time}
+    clocks = {"": time.perf_counter, PROCESSOR: time.thread_time}
     speeds: dict[str, list[float]] = {f"{name}{clock}": [] for name in sides for clock in clocks}
     for _ in bench.track(range(ROUNDS), "rounds"):
         for name, (step, rows) in sides.items():
@@ -128,7 +133,7 @@ def check_same_model(bench: Workbench, instance: Instance) -> None:
     worst, actions = 0.0, _actions(instance, 100, "parity")
     for series in range(5):
         ours.reset(seed=series)
-        key = RowKeys(SEED, np.array([series << 32], dtype=np.int64))
+        key = RowKeys(SEED, np.array([first_episode(series)], dtype=np.int64))
         start = plant.reset(key)
         demand = realised_demand(plant, key, instance.horizon)[0].astype(np.int64)
         plain.begin(start.inventory[0].astype(np.int64), start.set_up[0].astype(np.int64), demand)
@@ -162,9 +167,9 @@ def _report(bench: Workbench, speeds: dict[str, list[float]], load: float) -> No
     bench.check("load average before the run", load, f"idle below {IDLE_LOAD}", ok=None)
     bars = {"batch": f">= {WANTED:.0e} when idle"}
     ratios = {
-        ("batch", "plain"): f">= {WANTED_RATIO}",
+        ("batch, 1 thread" + PROCESSOR, "plain" + PROCESSOR): f">= {WANTED_RATIO}",
+        ("batch", "plain"): "reported",
         ("batch", "PlantEnv"): "reported",
-        ("batch, 1 thread" + PROCESSOR, "plain" + PROCESSOR): "reported",
     }
     shown = ["batch", "batch, 1 thread", "PlantVectorEnv", "PlantEnv", "plain"]
     for name in (*shown, "batch, 1 thread" + PROCESSOR, "plain" + PROCESSOR):

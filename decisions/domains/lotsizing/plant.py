@@ -146,7 +146,11 @@ class Plant:
         """What the kernels read."""
         return tables_of(self.instance)
 
-    @cached_property
+    def __reduce__(self) -> tuple[type["Plant"], tuple[object, ...]]:
+        """Copies and pickles hold what a plant is made from, neither its threads nor tables."""
+        return Plant, (self.instance, self.backend, self.threads)
+
+    @property
     def kernels(self) -> ModuleType:
         """`stepping` or `plain_stepping`; importing numba takes half a second, so only if used."""
         return import_module(f"decisions.domains.lotsizing.{_KERNELS[self.backend]}")

@@ -1,3 +1,5 @@
+import copy
+import pickle
 from typing import Any
 
 import gymnasium
@@ -8,7 +10,11 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from decisions.domains.lotsizing.environment import PlantEnvironment
-from decisions.domains.lotsizing.gymnasium_environments import PlantEnv, PlantVectorEnv
+from decisions.domains.lotsizing.gymnasium_environments import (
+    PlantEnv,
+    PlantVectorEnv,
+    first_episode,
+)
 from decisions.domains.lotsizing.instance import packaged
 from decisions.domains.lotsizing.plant import Plant
 from decisions.errors import DataError
@@ -71,6 +77,72 @@ def test_resets_go_on_to_new_episodes_and_a_seed_goes_back(environment: PlantEnv
     assert not np.array_equal(first, second)
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(second, twice)
+
+
+LARGE = [2**31 - 1, 2**31, 2**32 - 1, 2**63, 2**200]
+
+
+@pytest.mark.parametrize("seed", LARGE)
+def test_a_seed_of_any_size_gives_the_same_stream_alone_and_in_vectors(
+    environment: PlantEnvironment, seed: int
+) -> None:
+    vector = PlantVectorEnv(environment, 3)
+    theirs = SyncVectorEnv([lambda: PlantEnv(environment)] * 3)
+
+    seen = vector.reset(seed=seed)[0]
+
+    np.testing.assert_array_equal(seen, theirs.reset(seed=seed)[0])
+    alone = [PlantEnv(environment).reset(seed=seed + row)[0] for row in range(3)]
+    np.testing.assert_array_equal(seen, alone)
+
+
+def test_every_seed_has_a_stream_of_its_own() -> None:
+    seeds = [*range(2_000), *LARGE, *(2**32 + seed for seed in range(2_000))]
+
+    first = np.sort([first_episode(seed) for seed in seeds])
+
+    assert first[0] >= 0
+    assert np.diff(first).min() > 10**9  # episodes before a series meets the next one
+
+
+def test_a_used_plant_is_copied_and_pickled(environment: PlantEnvironment) -> None:
+    shared = PlantEnvironment(Plant(environment.plant.instance, threads=2))
+    for env in (PlantEnv(environment), PlantVectorEnv(shared, 8)):
+        env.action_space.seed(4)
+        env.reset(seed=1)
+        env.step(env.action_space.sample())
+        copies = [copy.deepcopy(env), pickle.loads(pickle.dumps(env))]
+
+        action = env.action_space.sample()
+        wanted = env.step(action)
+        for other in copies:
+            seen = other.step(action)
+            np.testing.assert_array_equal(seen[0], wanted[0])
+            np.testing.assert_array_equal(seen[1], wanted[1])
+
+
+def test_the_mask_of_info_may_be_sampled_from(environment: PlantEnvironment) -> None:
+    for env in (PlantEnv(environment), PlantVectorEnv(environment, 6)):
+        mask = env.reset(seed=3)[1]["action_mask"].copy()
+        mask[..., 0, :] = False  # machine 1 has nothing left: it idles
+        mask[..., 1, :] = False
+        mask[..., 1, 0] = True
+        env.action_space.seed(5)
+
+        drawn = np.stack([env.action_space.sample(mask=mask) for _ in range(300)])
+
+        assert (drawn[..., :2] == 0).all()
+        for machine in range(2, 5):
+            possible = np.flatnonzero(environment.plant.mask[machine])
+            assert set(drawn[..., machine].ravel()) == set(possible)
+
+
+def test_masks_are_given_as_maskable_agents_ask(environment: PlantEnvironment) -> None:
+    env = PlantEnv(environment)
+
+    np.testing.assert_array_equal(env.action_masks(), environment.plant.mask.ravel())
+    assert env.action_masks().dtype == np.bool_
+    assert env.action_masks().size == 5 * 16
 
 
 def test_the_action_space_is_what_machines_can_make(environment: PlantEnvironment) -> None:
