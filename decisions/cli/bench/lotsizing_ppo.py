@@ -50,7 +50,7 @@ def ours(config: PPO) -> Side:
 
 
 def peer(count: int) -> float:
-    """Steps a processor second of Stable-Baselines3: one of its rollouts and the update after it."""
+    """Steps a processor second of Stable-Baselines3: one rollout and the update after it."""
     from stable_baselines3 import PPO as PeerPPO
     from stable_baselines3.common.vec_env import DummyVecEnv
 
