@@ -190,7 +190,12 @@ def _refusal(row: Mapping[str, Any]) -> str:
 
 
 def _verdict(row: Mapping[str, Any]) -> str:
-    judged = {"promote": "passed the gate", "hold": "was held", "reject": "was rejected"}
+    judged = {
+        "promote": "passed the gate",
+        "hold": "was held",
+        "reject": "was rejected",
+        "unchanged": "decides as the champion does",
+    }
     return f"{row['number']} ({row['subject']}) {judged[row['what']]}"
 
 

@@ -33,6 +33,8 @@ class Evaluation:
     `estimates` holds everything else worth showing: baselines and further estimators, by name.
     `checks` are quantities that a gate may limit: effective sample share, churn, violations.
     `refusal` says why the evidence cannot answer; the estimates are then the whole line.
+    `unchanged` says that the candidate decides as the champion does, and how that is known: from
+    policies and contexts alone, never from outcomes. There is then nothing to compare.
     `evidence` is what a gate that is looked at every day reads in place of the interval; None
     where the domain's evaluation gathers none.
     """
@@ -43,6 +45,7 @@ class Evaluation:
     estimates: dict[str, Estimate] = field(default_factory=dict[str, Estimate])
     checks: dict[str, float] = field(default_factory=dict[str, float])
     refusal: str | None = None
+    unchanged: str | None = None
     evidence: Evidence | None = None
 
 
@@ -52,6 +55,18 @@ def unknown(*, n: int, level: float = 0.95, method: str = "refused") -> Estimate
     return Estimate(
         value=float("nan"), lower=-inf, upper=inf, level=level, method=method, n=n, effective_n=0.0
     )
+
+
+def unchanged(why: str, *, n: int) -> Evaluation:
+    """The evaluation of a candidate that decides as the champion does on all of `n` cases.
+
+    The difference is zero, exactly; what the two are worth was not asked.
+    """
+    nothing = unknown(n=n, method="not asked: the candidate decides as the champion does")
+    none = Estimate(
+        value=0.0, lower=0.0, upper=0.0, level=1.0, method="no difference", n=n, effective_n=n
+    )
+    return Evaluation(candidate=nothing, champion=nothing, difference=none, unchanged=why)
 
 
 def mean_estimate(

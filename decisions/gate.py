@@ -7,7 +7,7 @@ from typing import Literal
 from decisions.errors import DataError
 from decisions.evaluation import Evaluation
 
-Outcome = Literal["promote", "hold", "reject"]
+Outcome = Literal["promote", "hold", "reject", "unchanged"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,11 @@ class Reason:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Promote, hold (evidence too weak) or reject (evidence against), and every rule's reason."""
+    """What the gate said, and every rule's reason.
+
+    Promote, hold (evidence too weak), reject (evidence against), or unchanged: the candidate
+    decides as the champion does, so that nothing was asked and no error spent.
+    """
 
     outcome: Outcome
     reasons: tuple[Reason, ...]
@@ -92,8 +96,11 @@ def judge(evaluation: Evaluation, rule: GateRule) -> Verdict:
     A check that the rule names and the evaluation lacks, or that is NaN, counts as broken. Reject
     when the whole interval of the difference lies at or below the margin: the evidence is against
     the candidate. Hold in every other case: the interval straddles the margin, the evidence was
-    refused, or a limit is broken that a human may override by promoting by hand.
+    refused, or a limit is broken that a human may override by promoting by hand. A candidate that
+    decides as the champion does is held against no rule: its verdict is unchanged.
     """
+    if evaluation.unchanged is not None:
+        return Verdict(outcome="unchanged", reasons=(), note=evaluation.unchanged)
     inf = float("inf")
     reasons = [
         Reason(

@@ -82,7 +82,9 @@ def judge_together(
     """A verdict a generation number: of those that pass the gate, one is promoted.
 
     The one promoted has the greatest lower bound, the lowest number among equals; the others that
-    passed are held, saying so. `candidates` is how many were planned, judged here or not.
+    passed are held, saying so. `candidates` share the error of the cut-off: those planned, judged
+    here or not, but for the unchanged, which cannot be promoted. Who is unchanged follows from
+    policies and contexts, so the share is known before an outcome is.
 
     Where the rule has a budget, `challengers` of earlier cut-offs compete as well, and
     `looks_before` says how many other cut-offs were judged in the period before this one: when
@@ -96,7 +98,7 @@ def judge_together(
     corrected = {number: _corrected(each, rule) for number, each in everyone.items()}
     verdicts = {number: judge(evaluation, rule) for number, evaluation in corrected.items()}
     if rule.budget is not None:
-        verdicts = {
+        verdicts |= {
             number: _within_budget(
                 verdicts[number],
                 rule,
@@ -105,6 +107,7 @@ def judge_together(
                 looks=1 + (looks_before if number in entered else 0),
             )
             for number, each in everyone.items()
+            if each.evaluation.unchanged is None
         }
     passed = [number for number, verdict in verdicts.items() if verdict.promoted]
     if not passed:
@@ -125,6 +128,8 @@ def judge_together(
 def _corrected(each: Challenger, rule: GateRule) -> Evaluation:
     """The evaluation with the interval of the difference that the gate may read."""
     evaluation, candidates = each.evaluation, each.candidates
+    if evaluation.unchanged is not None:
+        return evaluation
     if rule.budget is None:
         difference = for_several(evaluation.difference, candidates=candidates)
     elif (evidence := _against(evaluation, rule)) is None:

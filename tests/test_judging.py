@@ -5,7 +5,7 @@ from math import inf, isclose, log
 
 import pytest
 
-from decisions.evaluation import Estimate, Evaluation, unknown
+from decisions.evaluation import Estimate, Evaluation, unchanged, unknown
 from decisions.evidence import BETS, Evidence
 from decisions.gate import ErrorBudget, GateRule
 from decisions.judging import Challenger, for_all_looks, for_several, judge_together
@@ -149,6 +149,20 @@ def test_of_several_that_pass_the_greatest_lower_bound_is_promoted() -> None:
 
     assert [verdicts[n].outcome for n in (1, 2, 3)] == ["hold", "promote", "hold"]
     assert "generation 2" in verdicts[3].note
+
+
+@pytest.mark.parametrize("rule", [RULE, GateRule(margin=-0.001)], ids=["a year", "a cut-off"])
+def test_who_decides_as_the_champion_does_is_unchanged_and_held_against_nothing(
+    rule: GateRule,
+) -> None:
+    same, passes = unchanged("its policy is the champion's", n=30_000), evaluation(0.05, 100.0)
+
+    verdicts = judge_together({1: same, 2: passes}, rule, candidates=1, looks_before=500)
+
+    assert verdicts[1].outcome == "unchanged"
+    assert (verdicts[1].note, verdicts[1].reasons) == ("its policy is the champion's", ())
+    alone = judge_together({2: passes}, rule, candidates=1, looks_before=500)
+    assert verdicts[2] == alone[2]
 
 
 def test_evidence_against_a_candidate_rejects_it() -> None:

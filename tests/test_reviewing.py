@@ -11,7 +11,7 @@ import pytest
 from decisions import flow
 from decisions.bandits.sequential import wager
 from decisions.domain import Domain
-from decisions.evaluation import Evaluation
+from decisions.evaluation import Evaluation, unchanged
 from decisions.evidence import Evidence
 from decisions.flow.reviewing import challengers, evidence_since
 from decisions.gate import ErrorBudget, GateRule
@@ -255,6 +255,67 @@ def test_looks_beyond_the_budget_hold_new_candidates(database: Database) -> None
         assert verdict is not None
         looks = {reason.rule: reason for reason in verdict.reasons}["looks_in_period"]
         assert (verdict.outcome, looks.kept) == ("hold", False)
+
+
+def with_a_copy(domain: Domain) -> Domain:
+    """The domain with a candidate that is the baseline's copy in all but its bytes."""
+
+    def copied(*_: object) -> Policy:
+        return Table(((0.2, 0.2, 0.2), (0.2, 0.2, 0.2)))
+
+    def compared(
+        candidate: Policy, champion: Policy, data: pl.LazyFrame, rng: np.random.Generator
+    ) -> Evaluation:
+        assert isinstance(candidate, Table)
+        if candidate.shares[0][0] == 0.2:
+            return unchanged("the same probabilities", n=data.collect().height)
+        return domain.evaluate(candidate, champion, data, rng)
+
+    return replace(domain, candidates={**domain.candidates, "copy": copied}, evaluate=compared)
+
+
+def test_a_copy_of_the_champion_takes_no_error_and_retires_nobody(database: Database) -> None:
+    domain = with_a_copy(coins(replace(FEW, error=1e-9)))
+
+    live(database, domain, range(1, 5))
+
+    cutoff = START + 4 * DAY
+    verdicts = {
+        each.policy: generations.verdict(database, domain.name, each.number)
+        for each in flow.planned_generations(database, domain, cutoff)
+    }
+    copy, best = verdicts["copy"], verdicts["means"]
+    assert copy is not None
+    assert best is not None
+    assert (copy.outcome, copy.note) == ("unchanged", "the same probabilities")
+    share = {reason.rule: reason for reason in best.reasons}["log_e_value"].low
+    assert isclose(share, np.log(2 * 100 / 1e-9))  # of two candidates: the copy is none
+    held = generations.held(database, domain.name, 0, START + 100 * DAY)
+    assert {each.candidates for each in held} == {2}
+    assert reviews(database).height > 0
+    assert generations.champion(database, domain.name) == 0
+    assert audit.verify(database).broken is None
+
+
+def test_a_policy_that_is_its_champion_s_byte_for_byte_is_not_evaluated(
+    database: Database,
+) -> None:
+    def again(*_: object) -> Policy:
+        return COINS.baseline
+
+    def never(*_: object) -> Evaluation:
+        raise AssertionError("evaluated")
+
+    domain = replace(coins(), candidates={"again": again}, evaluate=never)
+
+    live(database, domain, range(1, 4))
+
+    [planned] = flow.planned_generations(database, domain, START + 3 * DAY)
+    verdict = generations.verdict(database, domain.name, planned.number)
+    assert verdict is not None
+    assert verdict.outcome == "unchanged"
+    assert verdict.note == "its policy is that of generation 0, byte for byte"
+    assert generations.judged_between(database, domain.name, START, START + 9 * DAY) == 0
 
 
 def test_a_gate_without_a_budget_reviews_nobody(database: Database) -> None:

@@ -15,7 +15,7 @@ import verdicts
 from provenance import DATE
 from units import Unit, unit_of
 
-VERDICTS = {"promote": "passed", "hold": "held", "reject": "rejected"}
+VERDICTS = {"promote": "passed", "hold": "held", "reject": "rejected", "unchanged": "unchanged"}
 
 
 def presented(timeline: pl.DataFrame, promotions: pl.DataFrame, unit: Unit) -> pl.DataFrame:
@@ -230,6 +230,12 @@ def verdict(row: provenance.Row, unit: Unit) -> None:
     st.markdown(
         f"The gate's verdict of {row['judged_at'].strftime(DATE)}: **{row['outcome']}**{note}."
     )
+    if row["outcome"] == "unchanged":
+        st.caption(
+            "It decides as the champion does: nothing was compared, no error was spent, and the"
+            " candidates that wait go on waiting."
+        )
+        return
     st.caption(
         "Each rule of the gate, what was measured and what is allowed. One that is not kept holds"
         " the candidate; it is rejected where the whole interval of the difference is against it."

@@ -179,7 +179,7 @@ def _interval(row: dict[str, Any], name: str) -> str:
 
 def show(timeline: pl.DataFrame) -> None:
     """Prints the generations, a table a domain."""
-    colours = {"promote": "green", "hold": "yellow", "reject": "red"}
+    colours = {"promote": "green", "hold": "yellow", "reject": "red", "unchanged": "blue"}
     for (domain,), rows in timeline.group_by("domain", maintain_order=True):
         table = Table(title=Text(f"Generations of {domain}"))
         table.add_column("generation", justify="right")

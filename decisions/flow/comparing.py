@@ -6,7 +6,7 @@ import polars as pl
 
 from decisions.domain import Domain
 from decisions.errors import DataError
-from decisions.evaluation import Evaluation, unknown
+from decisions.evaluation import Evaluation, unchanged, unknown
 from decisions.flow.learning import load_policy, planned_generations
 from decisions.flow.reviewing import challengers, evidence_since
 from decisions.flow.rows import history
@@ -23,28 +23,39 @@ def evaluate_generation(db: Database, domain: Domain, number: int, *, holder: st
     """Compares a trained generation with its parent on the held-out history; the number.
 
     Without any held-out decision that may testify (see `evidence_since`) the evaluation is a
-    refusal, on which the gate holds.
+    refusal, on which the gate holds. A policy whose artefact is its parent's, byte for byte, is
+    unchanged, and nothing is evaluated.
     """
     if generations.evaluation(db, domain.name, number) is not None:
         return number
     with leased(db, f"{domain.name}/evaluate/{number}", holder) as lease:
         planned = generations.generation(db, domain.name, number)
         parent = parent_of(planned)
-        held_out = _held_out(db, domain, planned.cutoff)
-        evaluation = (
-            domain.evaluate(
-                load_policy(db, domain, number),
-                load_policy(db, domain, parent),
-                held_out.lazy(),
-                stream(planned.seed, domain.name, "evaluate", planned.cutoff.isoformat()),
-            )
-            if held_out is not None and held_out.height
-            else _refused("no matured decision in the held-out span")
-        )
         generations.record_evaluation(
-            db, domain.name, number, parent, evaluation, lease=lease, now=planned.cutoff
+            db,
+            domain.name,
+            number,
+            parent,
+            _compared(db, domain, planned, parent),
+            lease=lease,
+            now=planned.cutoff,
         )
     return number
+
+
+def _compared(db: Database, domain: Domain, planned: Generation, parent: int) -> Evaluation:
+    own, other = (generations.artifact(db, domain.name, each) for each in (planned.number, parent))
+    if own == other:
+        return unchanged(f"its policy is that of generation {parent}, byte for byte", n=0)
+    held_out = _held_out(db, domain, planned.cutoff)
+    if held_out is None or held_out.is_empty():
+        return _refused("no matured decision in the held-out span")
+    return domain.evaluate(
+        load_policy(db, domain, planned.number),
+        load_policy(db, domain, parent),
+        held_out.lazy(),
+        stream(planned.seed, domain.name, "evaluate", planned.cutoff.isoformat()),
+    )
 
 
 def _held_out(db: Database, domain: Domain, cutoff: datetime) -> pl.DataFrame | None:
@@ -93,10 +104,11 @@ def judge_cutoff(
         missing = [item.number for item in planned if item.number not in verdicts]
         if missing:
             looked = challengers(db, domain, cutoff)
+            evaluated = {item.number: _evaluated(db, domain, item.number) for item in planned}
             judged = judge_together(
-                {item.number: _evaluated(db, domain, item.number) for item in planned},
+                evaluated,
                 domain.gate,
-                candidates=len(planned),
+                candidates=sum(each.unchanged is None for each in evaluated.values()),
                 challengers={number: each.challenger for number, each in looked.items()},
                 looks_before=_looks_before(db, domain, cutoff),
             )

@@ -233,14 +233,15 @@ def estimated(evaluation: Evaluation) -> Measures:
     """A candidate's value by the held-out logs: minus doing nothing, else minus its champion.
 
     `value` and `value_se`; `level`, its own estimate; `control`, that of doing nothing; the
-    `ess_share` of the weights. Of a refused evaluation only what was counted. The two estimates
-    share their rows, which `value_se` does not use: it is somewhat too large.
+    `ess_share` of the weights. Of a refused evaluation, and of one that found nothing changed,
+    only what was counted. The two estimates share their rows, which `value_se` does not use: it is
+    somewhat too large.
     """
     own, base = evaluation.candidate, evaluation.estimates.get(DO_NOTHING)
     found = {"decisions": float(own.n)} | (
         {"ess_share": evaluation.checks["ess_share"]} if "ess_share" in evaluation.checks else {}
     )
-    if evaluation.refusal is not None:
+    if evaluation.refusal is not None or evaluation.unchanged is not None:
         return _finite(found)
     found |= {"level": own.value, "level_se": standard_error(own)}
     if base is None:

@@ -246,11 +246,14 @@ def record_evaluation(
         {**fixed, "role": "check", "name": name, "value": value}
         for name, value in evaluation.checks.items()
     ]
-    if evaluation.refusal is not None:
-        rows.append({**fixed, "role": "refusal", "name": "", "note": evaluation.refusal})
+    notes = {"refusal": evaluation.refusal, "unchanged": evaluation.unchanged}
     if evaluation.evidence is not None:
-        note = _json(vars(evaluation.evidence))
-        rows.append({**fixed, "role": "evidence", "name": "", "note": note})
+        notes["evidence"] = _json(vars(evaluation.evidence))
+    rows += [
+        {**fixed, "role": role, "name": "", "note": note}
+        for role, note in notes.items()
+        if note is not None
+    ]
     with db.transaction() as connection:
         leases.check(connection, lease)
         record_rows(connection, EVALUATION, domain, rows, batch=str(number), now=now)
@@ -263,14 +266,16 @@ def evaluation(db: Database, domain: str, number: int) -> tuple[int, Evaluation]
         return None
     rows = frame.to_dicts()
     main = {row["role"]: _estimate(row) for row in rows if row["role"] in _MAIN}
+    notes: dict[str, str] = {row["role"]: row["note"] for row in rows}
     return int(frame["champion"][0]), Evaluation(
         candidate=main["candidate"],
         champion=main["champion"],
         difference=main["difference"],
         estimates={row["name"]: _estimate(row) for row in rows if row["role"] == "estimate"},
         checks={row["name"]: row["value"] for row in rows if row["role"] == "check"},
-        refusal=next((row["note"] for row in rows if row["role"] == "refusal"), None),
-        evidence=next((_evidence(row["note"]) for row in rows if row["role"] == "evidence"), None),
+        refusal=notes.get("refusal"),
+        unchanged=notes.get("unchanged"),
+        evidence=_evidence(notes["evidence"]) if "evidence" in notes else None,
     )
 
 
@@ -417,7 +422,10 @@ def held(db: Database, domain: str, champion: int, before: datetime) -> list[Hel
 
 
 def judged_between(db: Database, domain: str, since: datetime, until: datetime) -> int:
-    """How many cut-offs in (since, until] have a verdict."""
+    """How many cut-offs in (since, until] spent some of the gate's error: each is a look.
+
+    One of which all candidates were unchanged spent none.
+    """
     frame = db.read("verdict/judged_between", domain=domain, since=since, until=until)
     return int(frame["cutoffs"][0])
 

@@ -15,21 +15,22 @@ from decisions.store.database import Database, migrate
 from decisions.store.decision_log import append, history
 from tests.store.samples import NOW, START, begun, decided, units
 
-REVISION = '''"""More."""
+HEAD = max(path.stem[:4] for path in (migrations.SQL / "alembic" / "versions").glob("0*.py"))
+REVISION = f'''"""More."""
 
 from decisions.store.migrations import apply
 
-revision = "0003"
-down_revision = "0002"
+revision = "9999"
+down_revision = "{HEAD}"
 
 
 def upgrade() -> None:
-    apply("0003_more.sql")
+    apply("9999_more.sql")
 '''
 
 BACK_TO_FIRST = """
 drop table measurement, diagnosis, announcement, tally, decided_through, review cascade;
-delete from migration where file = '0002_oscillation.sql';
+delete from migration where file > '0002';
 update alembic_version set version_num = '0001';
 """
 
@@ -43,8 +44,8 @@ def upgrade(db: Database, folder: Path) -> None:
 def with_another(tmp_path: Path, statement: str) -> Path:
     folder = tmp_path / "sql"
     shutil.copytree(migrations.SQL, folder)
-    (folder / "alembic" / "versions" / "0003_more.py").write_text(REVISION)
-    (folder / "migrations" / "0003_more.sql").write_text(statement)
+    (folder / "alembic" / "versions" / "9999_more.py").write_text(REVISION)
+    (folder / "migrations" / "9999_more.sql").write_text(statement)
     return folder
 
 
@@ -112,15 +113,15 @@ def test_a_migration_that_fails_leaves_nothing_behind(database: Database, tmp_pa
     with database.transaction("owner") as connection:
         found = connection.exec_driver_sql("select to_regclass('half') is null").scalar_one()
         revision = connection.exec_driver_sql("select version_num from alembic_version")
-        assert (found, revision.scalar_one()) == (True, "0002")
+        assert (found, revision.scalar_one()) == (True, HEAD)
 
 
 def test_an_edited_migration_is_an_error(database: Database, tmp_path: Path) -> None:
     folder = with_another(tmp_path, "select 1;")
     upgrade(database, folder)
-    (folder / "migrations" / "0003_more.sql").write_text("select 2;")
+    (folder / "migrations" / "9999_more.sql").write_text("select 2;")
 
-    with pytest.raises(StoreError, match=r"0003_more.sql has digest .* never edited"):
+    with pytest.raises(StoreError, match=r"9999_more.sql has digest .* never edited"):
         upgrade(database, folder)
 
 

@@ -21,11 +21,12 @@ from decisions.domains.payments.training import (
     logged_eligible,
     settled,
 )
-from decisions.evaluation import Evaluation
+from decisions.evaluation import Evaluation, unchanged
 from decisions.gate import ErrorBudget, GateRule
 from decisions.policy import BoolArray, FinitePolicy, FloatArray, Policy
 
 FOLDS = 3
+SAME = 1e-9  # below which two policies' probabilities are one and the same
 _FEW = 300  # rows below which no reward model is fitted, and DR gives way to SNIPS
 
 GATE = GateRule(
@@ -96,17 +97,25 @@ def evaluate(
 
     `evidence` is what betting on the same differences has won against the margin of GATE.
 
+    A candidate with the champion's own probabilities is unchanged, before anything is estimated.
+
     Raises:
         DataError: no held-out decision has a known outcome.
     """
     rows = settled(history)
     unresolved = 1 - rows.height / history.select(pl.len()).collect().item()
-    context = context_of(rows)
-    log = logged_decisions(rows, rng)
+    context, eligible = context_of(rows), logged_eligible(rows)
     p_new, p_old = (
-        cast("FinitePolicy", policy).probabilities(context, log.eligible)
+        cast("FinitePolicy", policy).probabilities(context, eligible)
         for policy in (candidate, champion)
     )
+    if np.abs(p_new - p_old).max() <= SAME:
+        return unchanged(
+            f"it decides as the champion does: no probability of {rows.height} held-out decisions"
+            f" differs by more than {SAME:g}",
+            n=rows.height,
+        )
+    log = logged_decisions(rows, rng)
     nothing = np.zeros_like(p_new)
     nothing[:, DO_NOTHING] = 1.0
     found = evaluate_pair(

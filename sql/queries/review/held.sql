@@ -2,7 +2,7 @@
 -- far; without those that a later look rejected or promoted.
 -- Grain: one row a generation. Parameters: domain, champion, before (their cut-offs, excluded).
 -- Units: until is the end of the rows of its latest review, null where there was none; candidates
--- is how many its cut-off had.
+-- is how many its cut-off had, without the unchanged.
 select
     g.number,
     g.cutoff,
@@ -12,7 +12,17 @@ select
     (
         select count(*)
         from generation as other
-        where other.domain = g.domain and other.cutoff = g.cutoff and other.parent is not null
+        where
+            other.domain = g.domain
+            and other.cutoff = g.cutoff
+            and other.parent is not null
+            and not exists (
+                select from evaluation as same
+                where
+                    same.domain = other.domain
+                    and same.number = other.number
+                    and same.role = 'unchanged'
+            )
     ) as candidates
 from generation as g
 inner join verdict as v on g.domain = v.domain and g.number = v.number
