@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from decisions.bandits import exploration
-from decisions.bandits.generations import Logged, Model, Record, World, run
+from decisions.bandits.generations import Logged, Model, Record, World, pooled, run
 from decisions.bandits.oracles import (
     ConstantOracle,
     Ensemble,
@@ -214,12 +214,3 @@ class ArmTrainer:
         if arm.rule == "bagging":
             return fit_bootstrap(fit, data, rng, models=int(arm.parameter))
         return fit(data, rng)
-
-
-def pooled(logs: Sequence[Logged]) -> TrainingSet:
-    """The rows of several generations' logs, oldest first, unweighted."""
-    return TrainingSet(
-        context=pl.concat([logged.context for logged in logs]),
-        action=np.concatenate([logged.action for logged in logs]),
-        reward=np.concatenate([logged.reward for logged in logs]),
-    )

@@ -10,7 +10,7 @@ import polars as pl
 
 from decisions.bandits import exploration
 from decisions.bandits.calibration import fit_of
-from decisions.bandits.training_set import PairFeatures
+from decisions.bandits.training_set import PairFeatures, TrainingSet
 from decisions.errors import DataError
 from decisions.policy import (
     BoolArray,
@@ -149,6 +149,15 @@ class Model(Protocol):
     def probabilities(self, context: pl.DataFrame, eligible: BoolArray) -> FloatArray:
         """Rows that sum to one over the eligible actions, (n, k)."""
         ...
+
+
+def pooled(logs: Sequence[Logged]) -> TrainingSet:
+    """The rows of several generations' logs, oldest first, unweighted."""
+    return TrainingSet(
+        context=pl.concat([logged.context for logged in logs]),
+        action=np.concatenate([logged.action for logged in logs]),
+        reward=np.concatenate([logged.reward for logged in logs]),
+    )
 
 
 class Trainer(Protocol):

@@ -13,14 +13,16 @@ every new generation before it learned from them.
   its mean. Actions are tried in proportion to their chance of being best, so exploration shrinks
   as evidence grows and comes back by itself when a block loses memory.
 - *Support*: a small uniform floor keeps every eligible action's propensity above zero.
+- *Trees*, where they are trained, are a third belief: the model that both others share is a sum of
+  pairs of context columns and flags, which may be wrong. They are weighed against the average of
+  the two by the same fixed share, and act once their weight is ACTING.
 
 What is guaranteed is about beliefs as a whole: the chance that the average gives to the rows of
 each generation, taken together, falls short of that of any sequence of beliefs with s switches in
 G generations by at most log 2 + s log(2 / SWITCH) + G log(1 / (1 - SWITCH)) nats in all, whatever
 the world does (fixed share). Row by row the weights stand still within a generation, and its loss
 is at most the weighted mean of the beliefs' losses: one in which the worse belief has the weight
-may cost the whole difference. Nothing of the kind holds for regret: where the success logit is no
-sum of pairs of context columns and flags, trees can do better.
+may cost the whole difference. Nothing of the kind holds for regret.
 
 Sources: Herbster and Warmuth (1998), "Tracking the best expert" (fixed share); Thompson (1933);
 Jin, Yang, Xiao and Xu (2023), "Thompson sampling with less exploration is fast and optimal"
@@ -36,7 +38,8 @@ import polars as pl
 from scipy.special import expit, logsumexp
 
 from decisions.bandits.exploration import best_action, greedy, with_floor
-from decisions.bandits.generations import Logged, Model, Trainer
+from decisions.bandits.generations import Logged, Model, Trainer, pooled
+from decisions.bandits.oracles import LightGBMConfig, RegressionOracle, fit_lightgbm
 from decisions.bandits.policies import Assessment, drawn
 from decisions.bandits.posterior import (
     Basis,
@@ -53,6 +56,8 @@ from decisions.errors import DataError
 from decisions.policy import BoolArray, Draw, FloatArray
 from decisions.seeds import RowKeys
 
+ACTING = 0.1  # the weight from which trees are listened to
+CERTAIN = 1e-4  # the least chance that trees may give to an outcome
 SWITCH = 0.05  # chance a generation that another belief becomes the better one
 DRAWS = 16
 SHARE = 0.05
@@ -64,7 +69,8 @@ class Stabilised:
     """What a generation believes, and how it acts on it: a policy.
 
     `beliefs` are the one that keeps everything and the one that forgets, over one basis;
-    `weights` (2,) theirs. `draws` (m, D) are samples of both, shared out by weight.
+    `weights` (2,) theirs. `draws` (m, D) are samples of both, shared out by weight. `trees`, where
+    they are trained, predict beside the average of the two; `trees_weight` is theirs, in [0, 1].
     """
 
     beliefs: tuple[Posterior, ...]
@@ -73,10 +79,13 @@ class Stabilised:
     share: float
     floor: float
     last_row: int = -1  # the id of the newest row learned from, where rows have ids
+    trees: RegressionOracle | None = None
+    trees_weight: float = 0.0
 
     def scores(self, context: pl.DataFrame, eligible: BoolArray) -> FloatArray:
         """Expected rewards: the beliefs' predictions at their means, averaged, (n, k)."""
-        return self._scores(self._places(context), eligible)
+        by_trees = self._by_trees(context, eligible)
+        return self._scores(self._places(context), eligible, by_trees)
 
     def probabilities(self, context: pl.DataFrame, eligible: BoolArray) -> FloatArray:
         """Rows that sum to one over the eligible actions, (n, k)."""
@@ -84,12 +93,13 @@ class Stabilised:
 
     def assess(self, context: pl.DataFrame, eligible: BoolArray) -> Assessment:
         """Probabilities, the best action and scores, computed together."""
-        places = self._places(context)
-        scores = self._scores(places, eligible)
+        places, by_trees = self._places(context), self._by_trees(context, eligible)
+        scores = self._scores(places, eligible, by_trees)
         best = best_action(scores, eligible)
         p = greedy(scores, eligible)
         if self.share:
-            p = (1 - self.share) * p + self.share * self._chance_of_best(places, eligible)
+            chance = self._chance_of_best(places, eligible, by_trees)
+            p = (1 - self.share) * p + self.share * chance
         if self.floor:
             p = with_floor(p, eligible, floor=self.floor)
         return Assessment(probabilities=p, nominal=best, scores=scores, arm="explore")
@@ -102,22 +112,37 @@ class Stabilised:
         """All beliefs read the same columns: the levels grow with what all of them saw."""
         return self.beliefs[0].basis.places(context)
 
-    def _scores(self, places: Places, eligible: BoolArray) -> FloatArray:
+    def _by_trees(self, context: pl.DataFrame, eligible: BoolArray) -> FloatArray | None:
+        """What the trees predict, (n, k); None while their weight is below ACTING."""
+        if self.trees is None or self.trees_weight < ACTING:
+            return None
+        return self.trees.predict(context, eligible)
+
+    def _scores(
+        self, places: Places, eligible: BoolArray, by_trees: FloatArray | None
+    ) -> FloatArray:
         total = np.zeros(eligible.shape)
         if all(_agree(belief, self.beliefs[0]) for belief in self.beliefs):
             total += expit(next(logits(self.beliefs[0].basis, [self.beliefs[0].mean], places)))
         else:
             for weight, belief in zip(self.weights, self.beliefs, strict=True):
                 total += weight * expit(next(logits(belief.basis, [belief.mean], places)))
+        if by_trees is not None:
+            total = (1 - self.trees_weight) * total + self.trees_weight * by_trees
         return np.where(eligible, total, 0.0)
 
-    def _chance_of_best(self, places: Places, eligible: BoolArray) -> FloatArray:
-        """The share of the draws under which each action is the best, (n, k)."""
+    def _chance_of_best(
+        self, places: Places, eligible: BoolArray, by_trees: FloatArray | None
+    ) -> FloatArray:
+        """How often each action is the best, by draws and by the trees' one opinion, (n, k)."""
         votes = np.zeros(eligible.shape)
         rows = np.arange(len(eligible))
         for logit in logits(self.beliefs[0].basis, self.draws, places):
             votes[rows, np.where(eligible, logit, -np.inf).argmax(axis=1)] += 1
-        return votes / len(self.draws)
+        chance: FloatArray = votes / len(self.draws)
+        if by_trees is None:
+            return chance
+        return (1 - self.trees_weight) * chance + self.trees_weight * greedy(by_trees, eligible)
 
 
 def learned(
@@ -130,10 +155,13 @@ def learned(
     floor: float = FLOOR,
     draws: int = DRAWS,
     retention: float | None = None,
+    trees: RegressionOracle | None = None,
 ) -> Stabilised:
     """The next generation, from its predecessor and rows that it has not seen.
 
-    `basis` is read where there is no predecessor. A `retention` in [0, 1] makes it a fixed option
+    `basis` is read where there is no predecessor. `trees` were trained on all rows that may be
+    kept, `data` among them; their weight follows how well the predecessor's trees predicted
+    `data`, which those had not seen. A `retention` in [0, 1] makes it a fixed option
     to compare with: one belief, every block of which keeps that much, whatever the rows say.
 
     Raises:
@@ -145,10 +173,13 @@ def learned(
         first = updated(prior(basis), data)
         beliefs = (first,) if retention is not None else (first, first)
         weights = np.full(len(beliefs), 1 / len(beliefs))
+        trees_weight = SWITCH
     else:
         beliefs = predecessor.beliefs
         loss = np.array([_log_loss(belief, data) for belief in beliefs])
         weights = reweighted(predecessor.weights, loss)
+        average = -float(logsumexp(-loss, b=predecessor.weights))
+        trees_weight = _trees_weight(predecessor, average, data)
         beliefs = (
             _moved(beliefs, data) if retention is None else (_kept(beliefs[0], data, retention),)
         )
@@ -160,7 +191,30 @@ def learned(
         draws=np.concatenate(samples),
         share=share,
         floor=floor,
+        trees=trees,
+        trees_weight=0.0 if trees is None else trees_weight,
     )
+
+
+def _trees_weight(before: Stabilised, average: float, data: TrainingSet) -> float:
+    """The trees' share after both predicted `data`; `average` is the loss of the two beliefs.
+
+    SWITCH where the generation before had no trees.
+    """
+    if before.trees is None:
+        return SWITCH
+    shares = np.array([1 - before.trees_weight, before.trees_weight])
+    loss = np.array([average, _trees_loss(before, before.trees, data)])
+    return float(reweighted(shares, loss)[1])
+
+
+def _trees_loss(before: Stabilised, trees: RegressionOracle, data: TrainingSet) -> float:
+    """As `_log_loss`; no prediction counts as surer than CERTAIN allows."""
+    rows = len(data.action)
+    chosen = np.zeros((rows, len(before.beliefs[0].basis.flags)), dtype=np.bool_)
+    chosen[np.arange(rows), data.action] = True
+    p = np.clip(trees.predict(data.context, chosen)[chosen], CERTAIN, 1 - CERTAIN)
+    return float(-(data.reward * np.log(p) + (1 - data.reward) * np.log1p(-p)).sum())
 
 
 def _moved(beliefs: tuple[Posterior, ...], data: TrainingSet) -> tuple[Posterior, ...]:
@@ -215,8 +269,12 @@ def trainer(
     share: float = SHARE,
     floor: float = FLOOR,
     retention: float | None = None,
+    trees: LightGBMConfig | None = None,
 ) -> Trainer:
-    """A learner for `generations.run`, of the newest rows and its last model alone."""
+    """A learner for `generations.run`, of the newest rows and its last model.
+
+    `trees`, where given, are trained on all rows that may be kept.
+    """
 
     def generation(
         logs: Sequence[Logged], predecessors: Sequence[Model], rng: np.random.Generator
@@ -225,7 +283,11 @@ def trainer(
         data = TrainingSet(context=newest.context, action=newest.action, reward=newest.reward)
         before = cast("Stabilised", predecessors[0]) if predecessors else None
         basis = before.beliefs[0].basis if before else features_basis(newest.context, features)
-        return learned(basis, data, before, rng, share=share, floor=floor, retention=retention)
+        kept = rng.spawn(1)[0]  # draws are the same with trees and without
+        oracle = trees and fit_lightgbm(pooled(logs), kept, features=features, config=trees)
+        return learned(
+            basis, data, before, rng, share=share, floor=floor, retention=retention, trees=oracle
+        )
 
     return generation
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from decisions.bandits import exploration
-from decisions.bandits.arms import Arm, pooled, records, run_arm, square_cb
+from decisions.bandits.arms import Arm, records, run_arm, square_cb
 from decisions.bandits.classification import Labelled
 from decisions.bandits.generations import (
     Day,
@@ -17,6 +17,7 @@ from decisions.bandits.generations import (
     Model,
     Record,
     chances,
+    pooled,
     row_keys,
     run,
 )

@@ -1,7 +1,10 @@
 """Stabilised generations: weights by merit, exploration by ignorance, and a cure that holds."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -10,9 +13,13 @@ from hypothesis import strategies as st
 
 from decisions.bandits import serialisation
 from decisions.bandits.arms import run_arm, square_cb
+from decisions.bandits.classification import load
 from decisions.bandits.generations import Logged, Model, World, run
+from decisions.bandits.labelled_days import labelled_days
+from decisions.bandits.oracles import LightGBMConfig, fit_lightgbm
 from decisions.bandits.posterior import Basis, Posterior
 from decisions.bandits.stabilised import (
+    ACTING,
     FLOOR,
     SWITCH,
     Stabilised,
@@ -154,3 +161,92 @@ def test_with_one_generations_rows_it_loses_less_than_half_of_the_untreated_poli
 def test_the_same_seed_gives_the_same_bits() -> None:
     first, second = (_regret(Days(Environment(seed=33), rows=800), 5, ours=True) for _ in range(2))
     assert (first == second).all()
+
+
+TREES = LightGBMConfig(trees=100, leaves=15, learning_rate=0.2)
+
+
+def _generations(world: World, trees: LightGBMConfig | None, count: int) -> list[Stabilised]:
+    """What is deployed, generation by generation."""
+    learner, policies = trainer(world.features, trees=trees), list[Stabilised]()
+
+    def kept(
+        logs: Sequence[Logged], predecessors: Sequence[Model], rng: np.random.Generator
+    ) -> Model:
+        policy = learner(logs, predecessors, rng)
+        assert isinstance(policy, Stabilised)
+        policies.append(policy)
+        return policy
+
+    list(run(world, kept, generations=count, seed=1, detail=False))
+    return policies
+
+
+def test_trees_that_predict_worse_change_no_bit_of_what_is_done(world: World) -> None:
+    day = world.day(50)
+
+    without, beside = (_generations(world, trees, 2)[-1] for trees in (None, TREES))
+
+    assert beside.trees is not None
+    assert beside.trees_weight < ACTING
+    np.testing.assert_array_equal(
+        beside.probabilities(day.context, day.eligible),
+        without.probabilities(day.context, day.eligible),
+    )
+
+
+def test_trees_act_where_success_is_no_sum_of_pairs() -> None:
+    """Digits: which label is right depends on many pixels at once."""
+    digits = labelled_days(load("digits"), seed=1, rows=1_200, labels=6)
+    day = digits.day(50)
+
+    last = _generations(digits, TREES, 4)[-1]
+
+    assert last.trees is not None
+    assert last.trees_weight > 0.9
+    scores = last.scores(day.context, day.eligible)
+    by_trees = last.trees.predict(day.context, day.eligible)
+    alone = replace(last, trees=None).scores(day.context, day.eligible)
+    np.testing.assert_allclose(
+        scores, last.trees_weight * by_trees + (1 - last.trees_weight) * alone, atol=1e-12
+    )
+    p = last.probabilities(day.context, day.eligible)
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-12)
+    assert (p[day.eligible] > 0).all()
+
+
+def test_trees_are_written_and_read_back_bit_for_bit(world: World, policy: Stabilised) -> None:
+    day = world.day(1)
+    data = TrainingSet(
+        context=day.context,
+        action=day.uniform.argmax(axis=1),
+        reward=day.reward(day.uniform.argmax(axis=1)),
+    )
+    fitted = fit_lightgbm(
+        data,
+        stream(1, "trees"),
+        features=world.features,
+        config=TREES,
+    )
+    heard = replace(policy, trees=fitted, trees_weight=0.5)
+
+    again = serialisation.load(serialisation.dump(heard, kinds=KINDS), kinds=KINDS)
+
+    np.testing.assert_array_equal(
+        heard.assess(day.context, day.eligible).probabilities,
+        again.assess(day.context, day.eligible).probabilities,
+    )
+
+
+def test_an_artefact_of_before_there_were_trees_still_loads(policy: Stabilised) -> None:
+    files = serialisation.dump(policy, kinds=KINDS)
+    content = json.loads(files[serialisation.MAIN])
+    del content["policy"]["trees"], content["policy"]["trees_weight"], content["digest"]
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    content["digest"] = sha256(text.encode()).hexdigest()
+    older = files | {serialisation.MAIN: json.dumps(content).encode()}
+
+    again = serialisation.load(older, kinds=KINDS)
+
+    assert again.trees is None
+    np.testing.assert_array_equal(again.draws, policy.draws)

@@ -220,10 +220,14 @@ def _arm(world: World, seed: int, *, arm: Arm) -> Trainer:
     return ArmTrainer(arm=arm, features=world.features, seed=seed)
 
 
-def _belief(world: World, seed: int, *, retention: float | None = None) -> Trainer:
+def _belief(world: World, seed: int, *, retention: float) -> Trainer:
     del seed
-    kept: dict[str, float] = {} if retention is None else {"retention": retention}
-    return stabilised(world.features, **kept)
+    return stabilised(world.features, retention=retention)
+
+
+def _adaptive(world: World, seed: int) -> Trainer:
+    del seed
+    return stabilised(world.features, trees=BELIEVED)
 
 
 def of_arm(arm: Arm) -> Option:
@@ -240,4 +244,7 @@ def _kept(retention: float) -> Option:
 FIXED = (*map(of_arm, ARMS), _kept(1.0), _kept(0.9))
 """Fixed arms, and the adaptive learner's oracle with the same forgetting in every generation."""
 
-ADAPTIVE = Option(name="adaptive", learner=_belief, window=1)
+BELIEVED = LightGBMConfig(trees=200, leaves=31)
+"""Fewer are unsure of what they know, and lose the log loss by which beliefs are weighed."""
+
+ADAPTIVE = Option(name="adaptive", learner=_adaptive)
