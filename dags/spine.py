@@ -65,11 +65,8 @@ def decide_dag(name: str, domain: Callable[[], "Domain"], *, schedule: str, doc:
 
         from decisions import flow
 
-        if domain().world is None:  # others decide: their log comes with the next generation
-            return
         until, holder = cutoff_of(dag_run), holder_of(ti)
-        flow.begin(database(), domain(), now=until - flow.DAY, seed=seed())
-        flow.catch_up(database(), domain(), until=until, holder=holder)
+        flow.decide_due(database(), domain(), until=until, seed=seed(), holder=holder)
 
     @dag(f"{name}_decide", schedule=_schedule(schedule), tags=[name], doc_md=doc, **USUAL)
     def wiring() -> None:
@@ -87,9 +84,7 @@ def settle_dag(name: str, domain: Callable[[], "Domain"], *, schedule: str, doc:
 
         from decisions import flow
 
-        if domain().world is None:
-            return
-        flow.settle(database(), domain(), as_of=cutoff_of(dag_run), holder=holder_of(ti))
+        flow.settle_due(database(), domain(), as_of=cutoff_of(dag_run), holder=holder_of(ti))
 
     @dag(f"{name}_settle", schedule=_schedule(schedule), tags=[name], doc_md=doc, **USUAL)
     def wiring() -> None:
@@ -113,8 +108,7 @@ def generation_dag(
         from decisions import flow
 
         cutoff, holder = cutoff_of(dag_run), holder_of(ti)
-        flow.prepare(database(), domain(), cutoff=cutoff, seed=seed(), holder=holder)
-        return flow.plan_generations(database(), domain(), cutoff=cutoff, seed=seed())
+        return flow.plan_cutoff(database(), domain(), cutoff=cutoff, seed=seed(), holder=holder)
 
     @task(**RETRY)
     def train(number: int, ti: TaskInstance) -> int:

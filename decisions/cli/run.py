@@ -1,10 +1,7 @@
-"""The main job: the real Airflow scheduler runs day after day, then a table says what came."""
+"""The main job: the earlier days by the spine, the last ones by the real Airflow, then a table."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import polars as pl
@@ -13,6 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from decisions import flow
+from decisions.cli.main_job import BY_AIRFLOW, Lanes, Work, planned
+from decisions.cli.progress import board
 from decisions.cli.stack import (
     ERR,
     OUT,
@@ -24,105 +24,132 @@ from decisions.cli.stack import (
 )
 from decisions.domain import Domain
 from decisions.domains import all_domains, domain_named
-from decisions.errors import StackError
+from decisions.errors import DataError, StackError
+from decisions.settings import settings
 from decisions.stack import running
-from decisions.stack.airflow import PATIENCE_S, sign_in
+from decisions.stack.airflow import PATIENCE_S
 from decisions.store.database import Database
 
-STEPS = ("decide", "settle", "generation")  # of one cut-off, in this order
 MAIN = "payments"  # run first by the main job, which runs every domain
+USUAL_DAYS, MOST_DAYS = 28, 56  # of a domain, unless said otherwise
+SERIES = 24  # cut-offs, after which the rhythm of a series can be told
 
-Days = Annotated[int, typer.Option(min=1, help="How many days to run, the last being --until.")]
+Days = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="How many days to run, the last being --until. Default: 28, or as many as 24 of the"
+        " domain's generations take where those are no more than 56.",
+    ),
+]
 Until = Annotated[
     datetime | None,
-    typer.Option(formats=["%Y-%m-%d"], help="The last cut-off, a midnight UTC. Default: today's."),
+    typer.Option(
+        formats=["%Y-%m-%d"],
+        help="The last day, whose cut-off is at 02:00 UTC. Default: today, or yesterday before"
+        " that hour.",
+    ),
 ]
 Patience = Annotated[
     float, typer.Option(min=1, help="How many seconds one DAG run may take.", show_default=True)
 ]
 
 
-@dataclass(frozen=True)
-class Job:
-    """One DAG for one date."""
-
-    dag: str
-    date: datetime
-
-
 def midnight(until: datetime | None) -> datetime:
-    """The last cut-off: the day given, or today, at midnight UTC."""
-    moment = datetime.now(UTC) if until is None else until
-    return moment.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC)
+    """The start of the last day: the one given, or the newest whose cut-off has passed.
 
-
-def regular(domain: Domain, *, days: int, until: datetime) -> list[Job]:
-    """Decide, settle and train at each cut-off of the days that end with `until`, oldest first.
-
-    Cut-offs are the domain's cadence apart, and the last one is `until`. The first day is decided
-    in any case; deciding makes up for the days since the last time.
+    Raises:
+        DataError: the cut-off of the day given has not passed.
     """
-    dates = [until - timedelta(days=back) for back in reversed(range(days))]
-    cutoffs = dates[:: -max(1, domain.cadence // timedelta(days=1))][::-1]
-    first = [] if dates[0] in cutoffs else [Job(f"{domain.name}_decide", dates[0])]
-    return first + [Job(f"{domain.name}_{step}", date) for date in cutoffs for step in STEPS]
+    newest = flow.day_of(datetime.now(UTC) - flow.AT)
+    if until is None:
+        return newest
+    day = flow.day_of(until.replace(tzinfo=UTC))
+    if day > newest:
+        raise DataError(
+            f"--until {day:%Y-%m-%d} is in the future: the newest day whose cut-off has passed is"
+            f" {newest:%Y-%m-%d}"
+        )
+    return day
 
 
-def planned(domain: Domain, *, days: int, until: datetime) -> list[Job]:
-    """What the main job does for a domain: its own cut-offs where it has some, or the days."""
-    if domain.cutoffs:
-        return [Job(f"{domain.name}_generation", date) for date in domain.cutoffs]
-    return regular(domain, days=days, until=until)
+def days_of(domain: Domain, days: int | None) -> int:
+    """How many days to run: those given, or enough for a series of the domain to be judged."""
+    if days is not None:
+        return days
+    wanted = max(USUAL_DAYS, math.ceil(SERIES * domain.cadence / flow.DAY))
+    return wanted if wanted <= MOST_DAYS else USUAL_DAYS
 
 
 def run(
     headless: Annotated[
         bool, typer.Option("--headless", help="End after the table; leave nothing running.")
     ] = False,
-    days: Days = 14,
+    days: Days = None,
     until: Until = None,
     patience: Patience = PATIENCE_S,
 ) -> None:
-    """Start the local stack, run the days through Airflow, show the generations, keep serving.
+    """Start the local stack, run the days of every domain, show the generations, keep serving.
 
+    The spine processes the earlier days in processes of its own, and Airflow runs the last ones.
     What was done before is not done again: a killed run resumes where it was.
     """
-    jobs = [
-        job
-        for domain in sorted(all_domains(), key=lambda domain: domain.name != MAIN)
-        for job in planned(domain, days=days, until=midnight(until))
+    last = midnight(until)
+    works = [
+        planned(domain, days=days_of(domain, days), until=last, by_airflow=_by_airflow(domain))
+        for domain in sorted(all_domains(), key=lambda domain: not domain.name.startswith(MAIN))
     ]
-    _main_job(jobs, headless=headless, patience_s=patience)
+    _main_job(works, headless=headless, patience_s=patience)
 
 
 def backfill(
     domain: Annotated[str, typer.Option(help="The domain to run.")] = MAIN,
-    days: Days = 14,
+    days: Annotated[
+        int, typer.Option(min=1, help="How many days to run, the last being --until.")
+    ] = 14,
     until: Until = None,
     patience: Patience = PATIENCE_S,
 ) -> None:
     """Run one domain's days through Airflow; days that are done are skipped."""
-    jobs = planned(domain_named(domain), days=days, until=midnight(until))
-    _main_job(jobs, headless=True, patience_s=patience)
+    work = planned(domain_named(domain), days=days, until=midnight(until))
+    _main_job([work], headless=True, patience_s=patience)
 
 
-def _main_job(jobs: list[Job], *, headless: bool, patience_s: float) -> None:
+def _by_airflow(domain: Domain) -> int | None:
+    """How many last days Airflow runs; None, all of them, over data of your own.
+
+    Which those are is known to the DAG files alone.
+    """
+    given = settings()
+    own = {"payments": given.payments_transactions, "lotsizing": given.lotsizing_plant}
+    return BY_AIRFLOW if own.get(domain.name) is None else None
+
+
+def _main_job(works: list[Work], *, headless: bool, patience_s: float) -> None:
     terminate_politely()
     report = reporter()
     found = running.find_lasting(home(), report)
     own: running.Stack | None = None
     try:
         if found is None:
-            stack = own = running.start(home(), report, scheduled=False)
+            stack = own = running.start(home(), report, scheduled=False, whole=False)
         else:
             report("a stack runs already")
             stack = running.await_health(home(), report)
-        _drive(stack, jobs, report, resumed=own is not None, patience_s=patience_s)
+        with board(ERR, sum(work.parts for work in works)) as progress:
+            lanes = Lanes(home(), stack, progress, own is not None, patience_s)
+            try:
+                lanes.start(works)
+                stack = running.await_health(home(), report)
+                lanes.use_airflow(stack.addresses["airflow_url"])
+                lanes.join()
+            finally:
+                lanes.stop()
         show(Database(stack.addresses["database_url"]).read("generation/timeline"))
         if not headless:
             print_addresses(stack)
             if own is not None:
-                serve_until_stopped(own)
+                serve_until_stopped(stack)
     except KeyboardInterrupt:
         ERR.print("Interrupted: the same command resumes.")
         raise typer.Exit(130) from None
@@ -133,32 +160,6 @@ def _main_job(jobs: list[Job], *, headless: bool, patience_s: float) -> None:
         if own is not None:
             report("stopping the stack")
             running.stop(home(), own)
-
-
-def _drive(
-    stack: running.Stack,
-    jobs: list[Job],
-    report: Callable[[str], None],
-    *,
-    resumed: bool,
-    patience_s: float,
-) -> None:
-    with sign_in(stack.addresses["airflow_url"], home()) as airflow:
-        airflow.await_dags({job.dag for job in jobs})
-        for number, job in enumerate(jobs, start=1):
-            label = f"[{number}/{len(jobs)}] {job.date:%Y-%m-%d} {job.dag}"
-            ran = airflow.complete(
-                job.dag,
-                job.date,
-                partial(_report_on, report, label),
-                resumed=resumed,
-                patience_s=patience_s,
-            )
-            report(f"{label} {'done' if ran else 'was done before'}")
-
-
-def _report_on(report: Callable[[str], None], label: str, text: str) -> None:
-    report(f"{label}: {text}")
 
 
 def _verdict(row: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""One folder a domain; each exports DOMAIN."""
+"""One folder a domain; each exports DOMAIN, or DOMAINS where variants of one run beside it."""
 
 from importlib import import_module
 from pkgutil import iter_modules
@@ -8,9 +8,11 @@ from decisions.errors import DataError
 
 
 def all_domains() -> tuple[Domain, ...]:
-    """Every domain there is, by name: a folder in this package is one."""
-    names = sorted(module.name for module in iter_modules(__path__) if module.ispkg)
-    return tuple(import_module(f"{__name__}.{name}").DOMAIN for name in names)
+    """Every domain there is, by name: a folder in this package is one, or holds several."""
+    folders = [module.name for module in iter_modules(__path__) if module.ispkg]
+    modules = [import_module(f"{__name__}.{folder}") for folder in folders]
+    domains = [each for m in modules for each in getattr(m, "DOMAINS", ()) or (m.DOMAIN,)]
+    return tuple(sorted(domains, key=lambda domain: domain.name))
 
 
 def domain_named(name: str) -> Domain:

@@ -2,6 +2,15 @@
 
 from decisions.flow.announcing import announce
 from decisions.flow.comparing import evaluate_generation, judge_cutoff
+from decisions.flow.cutoffs import (
+    AT,
+    decide_due,
+    plan_cutoff,
+    process_cutoff,
+    process_cutoffs,
+    scheduled,
+    settle_due,
+)
 from decisions.flow.deciding import decide, decisions_for
 from decisions.flow.ingesting import ingest_log
 from decisions.flow.learning import (
@@ -17,9 +26,10 @@ from decisions.flow.living import arrive, arrive_late, catch_up, due_days, settl
 from decisions.flow.measuring import diagnose
 from decisions.flow.mirroring import track
 from decisions.flow.rows import history, unit_columns
-from decisions.flow.steps import DAY, GRACE, LOOKBACK
+from decisions.flow.steps import DAY, GRACE, LOOKBACK, day_of
 
 __all__ = [
+    "AT",
     "DAY",
     "GRACE",
     "LOOKBACK",
@@ -29,7 +39,9 @@ __all__ = [
     "begin",
     "catch_up",
     "champions",
+    "day_of",
     "decide",
+    "decide_due",
     "decisions_for",
     "diagnose",
     "due_days",
@@ -38,10 +50,15 @@ __all__ = [
     "ingest_log",
     "judge_cutoff",
     "load_policy",
+    "plan_cutoff",
     "plan_generations",
     "planned_generations",
     "prepare",
+    "process_cutoff",
+    "process_cutoffs",
+    "scheduled",
     "settle",
+    "settle_due",
     "track",
     "train_generation",
     "unit_columns",

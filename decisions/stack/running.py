@@ -16,6 +16,7 @@ import psutil
 from decisions.errors import StackError
 from decisions.stack import database_url, processes
 from decisions.stack.lock import held
+from decisions.stack.logs import tail
 
 START_PATIENCE_S = 180.0
 STOP_PATIENCE_S = 25.0
@@ -97,11 +98,14 @@ def start(
     *,
     scheduled: bool = True,
     detached: bool = False,
+    whole: bool = True,
     patience_s: float = START_PATIENCE_S,
 ) -> Stack:
     """Starts a stack and returns once every service is healthy; `report` is told of each step.
 
-    It ends with this process, however that ends, unless `detached`.
+    Unless `whole`, it returns once the database answers and its schema is up to date; the others
+    still start then (`await_health`). The stack ends with this process, however that ends, unless
+    `detached`.
 
     Raises:
         StackError: a part did not start, in time or at all; the message names it. Nothing of what
@@ -131,7 +135,7 @@ def start(
         return f"the stack did not start:\n{said or 'its supervisor said nothing'}"
 
     try:
-        return _await_health(home, report, ended, patience_s)
+        return _await_health(home, report, ended, patience_s, whole=whole)
     except BaseException:
         with suppress(psutil.NoSuchProcess):
             _end(psutil.Process(supervisor.pid))
@@ -150,8 +154,10 @@ def await_health(
     """
 
     def ended() -> str | None:
-        gone = find(home) is None
-        return f"the stack in {home} ended; start it again" if gone else None
+        if find(home) is not None:
+            return None
+        log = home / "logs" / "supervisor.log"
+        return f"the stack in {home} ended; start it again. {log} ends with:\n{tail(log)}"
 
     return _await_health(home, report, ended, patience_s)
 
@@ -161,6 +167,8 @@ def _await_health(
     report: Callable[[str], None],
     ended: Callable[[], str | None],
     patience_s: float,
+    *,
+    whole: bool = True,
 ) -> Stack:
     deadline = time.monotonic() + patience_s
     phase, missing = "", dict[str, str]()
@@ -173,6 +181,8 @@ def _await_health(
             phase = stack.phase
             if not stack.checks:
                 report(phase)
+        if stack is not None and not whole and "database_url" in stack.addresses:
+            return stack
         if stack is not None and stack.checks:
             waiting = waiting or set(stack.checks)
             missing = ailments(stack)

@@ -1,52 +1,87 @@
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
 
+from decisions import flow
 from decisions.cli import run, stack
+from decisions.cli.main_job import Work, planned
 from decisions.domains import domain_named
+from decisions.errors import DataError
 
-UNTIL = datetime(2026, 3, 2, tzinfo=UTC)
+MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
+DAY = timedelta(days=1)
 
 
-def test_days_run_from_the_oldest_and_each_decides_settles_trains() -> None:
-    jobs = run.planned(domain_named("payments"), days=2, until=UNTIL)
+def jobs_of(work: Work) -> list[tuple[str, str]]:
+    return [(job.dag, f"{job.date:%d %H:%M}") for job in work.jobs]
 
-    assert [(job.dag, f"{job.date:%d}") for job in jobs] == [
-        ("payments_decide", "01"),
-        ("payments_settle", "01"),
-        ("payments_generation", "01"),
-        ("payments_decide", "02"),
-        ("payments_settle", "02"),
-        ("payments_generation", "02"),
+
+def test_airflow_runs_all_days_of_a_backfill_each_deciding_settling_training() -> None:
+    work = planned(domain_named("payments"), days=2, until=MONDAY)
+
+    assert (work.first, work.cutoffs) == (None, ())
+    assert jobs_of(work) == [
+        ("payments_decide", "01 00:00"),
+        ("payments_settle", "01 00:30"),
+        ("payments_generation", "01 02:00"),
+        ("payments_decide", "02 00:00"),
+        ("payments_settle", "02 00:30"),
+        ("payments_generation", "02 02:00"),
     ]
 
 
-@pytest.mark.parametrize(("days", "wanted"), [(1, [1]), (8, [-6, 1]), (14, [-12, -6, 1])])
-def test_a_domain_of_a_slower_cadence_trains_less_often_and_begins_on_the_first_day(
-    days: int, wanted: list[int]
+def test_the_spine_processes_all_but_the_last_days() -> None:
+    work = planned(domain_named("payments"), days=5, until=MONDAY, by_airflow=2)
+
+    assert work.first == MONDAY - 4 * DAY
+    assert work.cutoffs == tuple(MONDAY - back * DAY + flow.AT for back in (4, 3, 2))
+    assert [dag for dag, _ in jobs_of(work)] == 2 * [
+        "payments_decide",
+        "payments_settle",
+        "payments_generation",
+    ]
+    assert work.parts == 9
+
+
+@pytest.mark.parametrize("later", [0, 1, 4])
+def test_weeks_begin_on_mondays_whatever_the_last_day_and_airflow_runs_the_last_cutoff(
+    later: int,
 ) -> None:
-    weekly = replace(domain_named("payments"), cadence=timedelta(days=7))
+    until = MONDAY + later * DAY
+    work = planned(domain_named("lotsizing"), days=28, until=until, by_airflow=2)
 
-    jobs = run.planned(weekly, days=days, until=UNTIL)
+    assert work.cutoffs == tuple(MONDAY - 7 * back * DAY + flow.AT for back in (3, 2, 1))
+    trained = [job.date for job in work.jobs if job.dag == "lotsizing_generation"]
+    decided = [job.date for job in work.jobs if job.dag == "lotsizing_decide"]
+    assert trained == [MONDAY + flow.AT]
+    assert decided == sorted({MONDAY, until - DAY, until})
 
-    decided = [job.date for job in jobs if job.dag == "payments_decide"]
-    trained = [job.date for job in jobs if job.dag == "payments_generation"]
-    assert decided == [UNTIL + timedelta(days=day - 1) for day in wanted]
-    assert trained == decided[-2 if days > 7 else -1 :]
+
+def test_every_domain_runs_long_enough_for_its_series_where_eight_weeks_suffice() -> None:
+    daily, weekly = domain_named("payments"), domain_named("lotsizing")
+    thrice_weekly = domain_named("payments_published")
+
+    assert [run.days_of(each, None) for each in (daily, thrice_weekly, weekly)] == [28, 56, 28]
+    assert run.days_of(thrice_weekly, 5) == 5
 
 
-def test_the_last_cutoff_is_a_midnight_of_utc() -> None:
-    assert run.midnight(datetime(2026, 3, 2, 17, 30)) == UNTIL  # noqa: DTZ001
-    assert run.midnight(None).hour == 0
+def test_a_last_day_whose_cutoff_has_not_passed_is_refused() -> None:
+    newest = run.midnight(None)
+
+    assert run.midnight(datetime(2026, 3, 2, 17, 30)) == MONDAY  # noqa: DTZ001
+    assert newest.hour == 0
+    assert newest + flow.AT <= datetime.now(UTC) < newest + flow.AT + DAY
+    with pytest.raises(DataError, match="is in the future: the newest day"):
+        run.midnight(newest + DAY)
 
 
 def test_logs_of_long_ago_have_their_own_dates() -> None:
-    jobs = run.planned(domain_named("open_bandit"), days=9, until=UNTIL)
+    work = planned(domain_named("open_bandit"), days=9, until=MONDAY, by_airflow=2)
 
-    assert [f"{job.date:%Y-%m-%d}" for job in jobs] == ["2019-11-30", "2019-12-01"]
-    assert {job.dag for job in jobs} == {"open_bandit_generation"}
+    assert [f"{cutoff:%Y-%m-%d}" for cutoff in work.cutoffs] == ["2019-11-30"]
+    assert [job.dag for job in work.jobs] == ["open_bandit_generation"]
+    assert f"{work.jobs[0].date:%Y-%m-%d}" == "2019-12-01"
 
 
 def test_the_table_shows_intervals_and_verdicts(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,7 +89,7 @@ def test_the_table_shows_intervals_and_verdicts(capsys: pytest.CaptureFixture[st
         "domain": ["payments"] * 4,
         "number": [0, 1, 2, 3],
         "policy": ["uniform", "greedy", "greedy", "[red]odd"],
-        "cutoff": [UNTIL] * 4,
+        "cutoff": [MONDAY] * 4,
         "verdict": [None, "promote", "hold", "hold"],
         "refusal": [None, None, None, "no support"],
         "decisions_logged": [5000, 1200, 0, 0],

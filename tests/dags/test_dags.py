@@ -30,6 +30,13 @@ WIRING = {
     "payments_decide": {"schedule": "0 0 * * *", "edges": {"decide": []}, **USUAL},
     "payments_settle": {"schedule": "30 0 * * *", "edges": {"settle": []}, **USUAL},
     "payments_generation": {"schedule": "0 2 * * *", "edges": GENERATION, **USUAL},
+    "payments_published_decide": {"schedule": "0 0 * * *", "edges": {"decide": []}, **USUAL},
+    "payments_published_settle": {"schedule": "30 0 * * *", "edges": {"settle": []}, **USUAL},
+    "payments_published_generation": {
+        "schedule": "0 2 * * 1,4,6",
+        "edges": GENERATION,
+        **USUAL,
+    },
     "lotsizing_decide": {"schedule": "0 0 * * *", "edges": {"decide": []}, **USUAL},
     "lotsizing_settle": {"schedule": "30 0 * * *", "edges": {"settle": []}, **USUAL},
     "lotsizing_generation": {"schedule": "0 2 * * 1", "edges": GENERATION, **USUAL},

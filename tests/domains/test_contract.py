@@ -85,7 +85,7 @@ def small_history(domain: Domain, n: int = 3000) -> pl.DataFrame:
     )
 
 
-def test_there_are_domains_and_their_names_are_their_folders() -> None:
+def test_there_are_domains_each_of_its_own_name() -> None:
     names = [domain.name for domain in DOMAINS]
 
     assert names == sorted(set(names))

@@ -23,20 +23,22 @@ on which its champion was chosen (`flow.reviewing.evidence_since`), and the gate
 a whole year of daily looks (`evaluation.GATE.budget`), not of one.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
 import polars as pl
 
 from decisions.bandits.oracles import LightGBMConfig
-from decisions.bandits.policies import SquareCB, Uniform
+from decisions.bandits.policies import Softmax, SquareCB, Uniform
 from decisions.domain import Domain
 from decisions.domains.payments.actions import ACTIONS, eligible
 from decisions.domains.payments.evaluation import GATE, evaluate
 from decisions.domains.payments.features import observe
 from decisions.domains.payments.simulator import UNITS, Environment
 from decisions.domains.payments.training import Recipe, StabilisedRecipe, dump, load
-from decisions.domains.payments.world import SimulatedWorld
+from decisions.domains.payments.world import SYNCHRONOUS, SimulatedWorld
+from decisions.gate import GateRule
 
 WORLD = SimulatedWorld(environment=Environment(seed=2024))
 ORACLE = LightGBMConfig(trees=150, leaves=31, learning_rate=0.06)
@@ -74,3 +76,33 @@ DOMAIN = Domain(
     world=WORLD,
     cluster="card",
 )
+
+PUBLISHED = replace(
+    DOMAIN,
+    name="payments_published",
+    title="Payments as published: boosted trees, one day of memory, no gate",
+    candidates={
+        "softmax": Recipe(rule=Softmax(50.0), explore_share=1.0, control_share=0.0, floor=0.02),
+    },
+    gate=GateRule(margin=-1.0),
+    maturity=timedelta(hours=1),
+    holdout=timedelta(days=1),
+    window=timedelta(days=1),
+    cadence=timedelta(weeks=1) / 3,
+    world=SimulatedWorld(environment=WORLD.environment, per_day=5_000, delay=SYNCHRONOUS),
+)
+"""The same payments, with policies retrained as published practice does it: to show what happens.
+
+Every generation explores in all of the traffic by softmax, over trees as in the reference (50 of
+15 leaves) that learned from one day of its predecessor's decisions alone. The day after judges it,
+so there are three generations a week. Each that was evaluated is deployed: no mean reward lies a
+whole unit below another. A generation errs where its predecessor hardly looked, the next one
+corrects that and errs elsewhere, so the value swings from each to the next. Its own decisions
+teach its successor, hence a domain, a log and a world of its own, where outcomes come at once.
+
+The floor keeps a fiftieth of the draws uniform, without which no log could judge a successor. It
+damps the swing: in 21 simulated generations 1.45 pp without it, 0.97 pp with it (lag-1
+autocorrelation -0.78 and -0.77, environment 2024).
+"""
+
+DOMAINS = (DOMAIN, PUBLISHED)
