@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
+WORKERS ?= 3
 EXTRAS := stack,airflow,dashboards,rl,dev
 BENCHMARKS := ledger ope bandit lotsizing-env lotsizing-ppo
 
@@ -26,8 +27,8 @@ $(STAMP): pyproject.toml constraints.txt
 run: install  ## The main job: start the stack, run the days, show the table (ARGS=--headless)
 	$(BIN)/decisions run $(ARGS)
 
-test: install  ## The tests (ARGS="-k seeds" for some)
-	$(BIN)/python -m pytest $(ARGS)
+test: install  ## The tests, three at a time (ARGS="-k seeds" for some, WORKERS=1 to debug)
+	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 lint: install  ## Format, lint, types, direction of imports
 	$(BIN)/ruff format --check .

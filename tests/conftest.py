@@ -1,4 +1,4 @@
-"""One embedded PostgreSQL server for the whole run, one fresh, migrated database for each test."""
+"""One embedded PostgreSQL server a worker, one fresh, migrated database for each test."""
 
 import tempfile
 from collections.abc import Generator
@@ -15,6 +15,32 @@ from decisions.stack.postgres import create_database, running_postgres
 from decisions.store.database import Database, migrate
 
 _NUMBERS = count()
+
+# What waits for services comes first, so that the rest fills the other workers meanwhile. Tests of
+# a folder of _TOGETHER stay in one worker, which alone starts their services; so do a file's own.
+_TOGETHER = ("browser", "integration", "dags", "stack")
+_FIRST = (*_TOGETHER, "cli", "dashboards")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Orders tests, and says which of them share a worker."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=lambda item: _rank(item.path))  # stable
+
+
+def _folder(path: Path) -> str:
+    return path.relative_to(Path(__file__).parent).parts[0]
+
+
+def _group(item: pytest.Item) -> str:
+    folder = _folder(item.path)
+    return folder if folder in _TOGETHER else str(item.path)
+
+
+def _rank(path: Path) -> int:
+    folder = _folder(path)
+    return _FIRST.index(folder) if folder in _FIRST else len(_FIRST)
 
 
 @pytest.fixture(scope="session")
