@@ -1,7 +1,7 @@
 """What a decision domain must say about itself to be run."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -69,6 +69,9 @@ class Domain:
     The *account* of a policy is what its training has to tell, as JSON; it is stored with the
     training. Where it has a "curve", a list of [steps, mean reward, lower, upper], that is the
     learning curve.
+
+    A candidate with a *recipe* does not learn from history: its recipe names all that it is made
+    from. Once the gate has rejected it, no later cut-off trains it, until its recipe changes.
     """
 
     name: str
@@ -95,4 +98,5 @@ class Domain:
     cutoffs: tuple[datetime, ...] = ()  # of logs of the past: when to train; empty: each cadence
     cadence: timedelta = timedelta(days=1)  # from one scheduled generation to the next
     successive: bool = False  # a unit shows what the decision taken at its day's start led to
-    account: Callable[[Policy], Mapping[str, object]] | None = None  # of training, see below
+    account: Callable[[Policy], Mapping[str, object]] | None = None  # of training, see above
+    recipes: Mapping[str, str] = field(default_factory=dict[str, str])  # by name, see above

@@ -1,5 +1,6 @@
 """Generations: the baseline, the candidates of a cut-off, and how they are trained."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -89,6 +90,7 @@ def _config(domain: Domain) -> dict[str, object]:
         "holdout_hours": domain.holdout / timedelta(hours=1),
         "window_hours": domain.window / timedelta(hours=1),
         "gate_margin": domain.gate.margin,
+        **({"recipes": dict(domain.recipes)} if domain.recipes else {}),
         **({} if budget is None else {"gate_error": budget.error, "gate_looks": budget.looks}),
     }
 
@@ -108,7 +110,9 @@ def held_out_history(db: Database, domain: Domain, cutoff: datetime) -> pl.DataF
 def plan_generations(db: Database, domain: Domain, *, cutoff: datetime, seed: int) -> list[int]:
     """Numbers of the candidates that `cutoff` trains; empty while there is no matured history.
 
-    Planned twice, a candidate keeps its number. Its parent is the champion at the cut-off.
+    Planned twice, a candidate keeps its number. Its parent is the champion at the cut-off. What
+    was rejected at an earlier cut-off is left out where nothing it is made from has changed since
+    (`Domain.recipes`).
     """
     planned = planned_generations(db, domain, cutoff)
     if planned:
@@ -120,12 +124,26 @@ def plan_generations(db: Database, domain: Domain, *, cutoff: datetime, seed: in
         db,
         domain.name,
         cutoff=cutoff,
-        policies=sorted(domain.candidates),
+        policies=sorted(domain.candidates.keys() - _rejected(db, domain, cutoff)),
         seed=seed,
         config=_config(domain),
         code_version=code_version(),
         now=cutoff,
     )
+
+
+def _rejected(db: Database, domain: Domain, cutoff: datetime) -> set[str]:
+    """Candidates that the gate rejected before `cutoff`, with the recipe that they have now."""
+    if not domain.recipes:
+        return set()
+    judged = db.read("generation/described", domain=domain.name)
+    rejected = judged.filter(pl.col("outcome") == "reject", pl.col("cutoff") < cutoff)
+    return {
+        policy
+        for policy, config in rejected.select("policy", "config").iter_rows()
+        if policy in domain.recipes
+        and json.loads(config).get("recipes", {}).get(policy) == domain.recipes[policy]
+    }
 
 
 def prepare(db: Database, domain: Domain, *, cutoff: datetime, seed: int, holder: str) -> None:

@@ -32,6 +32,11 @@ def plants_of(instance: Instance, *, plants: int = 2) -> Domain:
     """
     world = RollingPlants(instance=instance, plants=plants)
     solved = {"decomposition": Decomposed(instance=instance)} if can_decompose(instance) else {}
+    learned = {
+        f"{method}-{number}": Learned(instance=instance, method=method)
+        for method in METHODS
+        for number in (1, 2)
+    }
     baseline = PlantPolicy(instance=instance, rule=TunedRotation(instance))
 
     def sample(n: int, rng: np.random.Generator) -> pl.DataFrame:
@@ -49,12 +54,7 @@ def plants_of(instance: Instance, *, plants: int = 2) -> Domain:
         baseline=baseline,
         observe=observe,
         eligible=eligible,
-        candidates={
-            f"{method}-{number}": Learned(instance=instance, method=method)
-            for method in METHODS
-            for number in (1, 2)
-        }
-        | solved,
+        candidates=learned | solved,
         evaluate=evaluate,
         gate=GATE,
         dump=dump,
@@ -67,6 +67,7 @@ def plants_of(instance: Instance, *, plants: int = 2) -> Domain:
         cadence=timedelta(days=7),
         successive=True,
         account=account,
+        recipes={name: learner.recipe for name, learner in learned.items()},
     )
 
 

@@ -21,7 +21,6 @@ from decisions.domains.lotsizing.lower_bound import packaged_bound
 from decisions.domains.lotsizing.plan import Planner, rolling
 from decisions.domains.lotsizing.plant import Plant, PlantState, Setups
 from decisions.domains.lotsizing.policies import plant_policy
-from decisions.domains.lotsizing.rollout import Rollout
 from decisions.domains.lotsizing.rotation import rotation_of
 from decisions.domains.lotsizing.simulation import simulate
 from decisions.domains.lotsizing.static_assignment import static_assignment
@@ -32,7 +31,6 @@ from decisions.policy import FloatArray, Policy
 from decisions.seeds import RowKeys
 
 EPISODES = 1000
-ROLLOUT_EPISODES = 30
 LOOKS = 52  # cut-offs a year
 LEVEL = 1 - 2 * 0.05 / LOOKS  # of two-sided intervals, of which the gate reads one side
 DRIFT = 5.0  # standard errors
@@ -57,8 +55,8 @@ def evaluate(
 ) -> Evaluation:
     """The paired difference of two policies over fresh episodes: mean reward of a period.
 
-    `estimates` has idling, the rules H1 to H4 (H4 over ROLLOUT_EPISODES of the episodes) and,
-    where the package holds one for the instance, the certified bound.
+    `estimates` has idling, the rules H1 to H3 and, where the package holds one for the instance,
+    the certified bound.
     Checks:
 
     - `illegal_actions` that the candidate wanted of machines, which idled instead;
@@ -85,9 +83,7 @@ def evaluate(
         candidate=_mean(mine),
         champion=_mean(theirs),
         difference=mean_estimate(mine - theirs, level=LEVEL, method=_METHOD),
-        estimates={name: _mean(terms) for name, terms in baselines.items()}
-        | {"H4 rollout": _rolled_out(plant, scenarios)}
-        | bound(instance),
+        estimates={name: _mean(terms) for name, terms in baselines.items()} | bound(instance),
         checks={
             "illegal_actions": float(legal.refused),
             "difference_from_rotation": rotation.lower,
@@ -104,12 +100,6 @@ _METHOD = "paired over episodes, common random numbers"
 
 def _mean(terms: FloatArray) -> Estimate:
     return mean_estimate(terms, method="mean over episodes")
-
-
-def _rolled_out(plant: Plant, scenarios: RowKeys) -> Estimate:
-    """H4 on the first few of the scenarios, for it takes its time."""
-    few = scenarios.take(np.arange(min(ROLLOUT_EPISODES, len(scenarios.rows))))
-    return _mean(returns(plant, Rollout.of(plant.instance).act, few))
 
 
 class _Legal:

@@ -1,13 +1,18 @@
 """Candidates of a generation: networks that learn in the simulator, and a program that is solved.
 
+Neither needs history. A network that the gate rejected is not trained again for the same plant
+with the same settings; the program of a plant is always the same one.
+
 A network begins as a pupil of the champion, for undirected exploration of set-ups is dear, and
 goes on by PPO or PDPPO. It learns for a plant that never ends: what follows the last period of an
 episode is valued, and the time is not shown.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -59,6 +64,12 @@ class Learned:
         return replace(
             self, steps=12_800, lessons=6_400, warm_up=6_400, interval=6_400, curve_episodes=8
         )
+
+    @property
+    def recipe(self) -> str:
+        """All that a training is made from but its teacher and its seed, in hexadecimal."""
+        told = {**vars(self), "instance": self.instance.digest}
+        return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     def config(self) -> "PPO":
         """The method with its settings; what is not named here is its default."""

@@ -154,6 +154,25 @@ def test_a_plant_too_large_to_decompose_has_the_other_candidates() -> None:
     assert exceeds == {"ppo-1", "ppo-2", "pdppo-1", "pdppo-2"}
 
 
+def test_networks_have_a_recipe_of_their_plant_and_settings() -> None:
+    recipes = plants_of(TINY).recipes
+
+    assert set(recipes) == {"ppo-1", "ppo-2", "pdppo-1", "pdppo-2"}
+    assert recipes == plants_of(packaged("tiny_2x1")).recipes
+    assert recipes["ppo-1"] != recipes["pdppo-1"]
+    assert recipes["ppo-1"] != DOMAIN.recipes["ppo-1"]
+    assert replace(RECIPE, steps=7_000).recipe != RECIPE.recipe
+
+
+def test_a_champion_of_the_same_plant_and_settings_is_solved_to_the_same_bytes() -> None:
+    solve = Decomposed(instance=TINY)
+    champion = load(dump(solve(pl.LazyFrame(), [], stream(1, "x"))))
+
+    again = solve(pl.LazyFrame(), [champion], stream(2, "x"))
+
+    assert dump(again) == dump(champion)
+
+
 def test_candidates_differ_in_method_and_seed_alone() -> None:
     recipes = {
         name: recipe for name, recipe in DOMAIN.candidates.items() if isinstance(recipe, Learned)
