@@ -6,6 +6,7 @@ from collections.abc import Callable
 import menu
 import streamlit as st
 from contents import CONTENTS
+from quoting import quoted
 
 from decisions.errors import DecisionsError
 
@@ -22,12 +23,12 @@ def shown(name: str, page: Callable[[], None]) -> None:
     guarded(page)
 
 
-def guarded(part: Callable[[], None]) -> None:
-    """Draws a page or a part of one, or says what went wrong and what to do."""
+def guarded(part: Callable[[], None], *, name: str = "page") -> None:
+    """Draws a page or the part of one that has this name, or says what went wrong and what to do."""
     try:
         part()
     except DecisionsError as error:
-        failed(str(error))
+        failed(str(error), name)
     except Exception:
         log.exception("a page failed")
         st.error(
@@ -36,14 +37,14 @@ def guarded(part: Callable[[], None]) -> None:
         )
 
 
-def failed(why: str) -> None:
-    """Says that figures cannot be read, and what to do."""
-    st.error(f"The figures cannot be read. {why.rstrip('.')}.")
+def failed(why: str, name: str) -> None:
+    """Says that the figures of a part cannot be read, and what to do."""
+    st.error(f"The figures cannot be read. {quoted(why.rstrip('.'))}.")
     st.markdown(
         "Start the local stack with `decisions up`, or the database that the message names, wait a"
         " moment, and try again."
     )
-    st.button("Try again", icon=":material/refresh:")
+    st.button("Try again", icon=":material/refresh:", key=f"try {name} again")
 
 
 def empty(what: str) -> None:
