@@ -4,6 +4,7 @@ from datetime import date
 from typing import TypeVar
 
 import streamlit as st
+from quoting import quoted
 
 from decisions.domains import all_domains
 
@@ -27,18 +28,20 @@ def plant(names: list[str]) -> str:
     return _choice("plant", "Plant", names, {})
 
 
-def part(names: list[str]) -> str:
-    """The part of a page of the address (`?part=...`); choosing another changes the address."""
+def part(names: list[str]) -> str | None:
+    """The part of a page in the address (`?part=...`), if any; a choice changes the address."""
     asked = st.query_params.get("part")
-    current = asked if asked in names else names[0]
+    current = asked if asked in names else None
     chosen = st.segmented_control("Part", names, default=current, label_visibility="collapsed")
-    return _kept("part", chosen or current, before=current)
+    return _kept("part", chosen, before=current)
 
 
 def _choice(key: str, label: str, names: list[str], titles: dict[str, str]) -> str:
     asked = st.query_params.get(key)
     if asked is not None and asked not in names:
-        st.warning(f"There is nothing of “{asked}” to show yet; this is {names[0]}.")
+        st.warning(
+            f"There is nothing of “{quoted(asked)}” to show yet; this is {quoted(names[0])}."
+        )
     # The menu of pages leads to addresses without choices: the last one is kept for them.
     current = next(
         (each for each in (asked, st.session_state.get(f"chosen {key}")) if each in names),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from quoting import quoted
 from units import Unit
 
 State = Literal["good", "attention", "bad", "unknown"]
@@ -28,7 +29,7 @@ VERDICTS: Mapping[str, State] = {
 
 @dataclass(frozen=True)
 class Answer:
-    """A state, the word for it, and a sentence."""
+    """A state, the word for it, and a sentence in Markdown."""
 
     state: State
     word: str
@@ -144,7 +145,7 @@ def oscillating(diagnoses: Sequence[Mapping[str, Any]]) -> Answer:
     if not diagnoses:
         return Answer("unknown", "Not diagnosed", "No cycle has been diagnosed yet.")
     worst = in_order(diagnoses)[0]["verdict"]
-    of = ", ".join(row["series"] for row in diagnoses if row["verdict"] == worst)
+    of = ", ".join(quoted(row["series"]) for row in diagnoses if row["verdict"] == worst)
     cycles = max(row["cycles"] for row in diagnoses)
     return Answer(
         VERDICTS[worst], worst.capitalize(), f"{of}; {counted(cycles, 'cycle')} looked at."

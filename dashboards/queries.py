@@ -11,7 +11,7 @@ from decisions.store.database import Database
 FRESH = "15s"  # how old a figure on a page may be
 
 
-@st.cache_data(ttl=FRESH, show_spinner="Reading the database", scope="session")
+@st.cache_data(ttl=FRESH, show_spinner=False, scope="session")
 def _read(url: str, sql_file: str, params: dict[str, Any]) -> pl.DataFrame:
     """The rows of one statement; `url` is part of the key of the cache."""
     return Database(url).read(sql_file, **params)

@@ -9,12 +9,14 @@ from ipaddress import ip_address
 
 import streamlit as st
 from contents import CONTENTS
+from quoting import quoted
 from roles import ROLES, allowed, least_role, read_roles, role_of
 from streamlit.errors import StreamlitSecretNotFoundError
 
 from decisions.errors import DecisionsError, StackError
 from decisions.settings import settings
 
+_LOOKS = "who looks"  # of the session: a Visitor
 GUIDE = "`docs/dashboards.md` says how sign-in is configured."
 
 
@@ -31,7 +33,7 @@ class Visitor:
 
 
 class Refused(DecisionsError):
-    """Nobody in particular may look: the message says why, and what to do."""
+    """Nobody in particular may look: the message, Markdown, says why, and what to do."""
 
 
 def visitor() -> Visitor | None:
@@ -50,11 +52,11 @@ def visitor() -> Visitor | None:
     try:
         role = role_of(claims, read_roles(settings().roles_file))
     except StackError as error:
-        raise Refused(f"{error}. {GUIDE}") from error
+        raise Refused(f"{quoted(error)}. {GUIDE}") from error
     if role is None:
         raise Refused(
-            f"{name} has no role here. Whoever runs this dashboard can give you one, by your"
-            f" address where your provider has verified it, or by a claim. {GUIDE}"
+            f"{quoted(name)} has no role here. Whoever runs this dashboard can give you one, by"
+            f" your address where your provider has verified it, or by a claim. {GUIDE}"
         )
     return Visitor(name, role)
 
@@ -110,6 +112,7 @@ def admitted(name: str) -> bool:
             icon=":material/lock:",
         )
         return False
+    st.session_state[_LOOKS] = who
     return True
 
 
@@ -122,17 +125,16 @@ def sidebar(who: Visitor) -> None:
     if who.name is None:
         return
     with st.sidebar:
-        st.caption(f"Signed in as {who.name}, {who.role}")
+        st.caption(f"Signed in as {quoted(who.name)}, {who.role}")
         st.button("Sign out", icon=":material/logout:", on_click=st.logout)
 
 
 def link(name: str, label: str, **params: str) -> None:
-    """A link to a page with its choices in the address; nothing for who may not open it."""
-    try:
-        who = visitor()
-    except Refused:
-        return
-    if who is not None and who.may(name):
+    """A link to a page with its choices in the address; nothing for who may not open it.
+
+    Who looks was asked when the page was opened: asking costs milliseconds a link.
+    """
+    if st.session_state[_LOOKS].may(name):
         st.page_link(
-            f"pages/{name}.py", label=label, icon=CONTENTS[name].icon, query_params=params
+            f"pages/{name}.py", label=quoted(label), icon=CONTENTS[name].icon, query_params=params
         )

@@ -24,7 +24,7 @@ def shown(name: str, page: Callable[[], None]) -> None:
 
 
 def guarded(part: Callable[[], None], *, name: str = "page") -> None:
-    """Draws a page or the part of one that has this name, or says what went wrong and what to do."""
+    """Draws a page or a named part of one, or says what went wrong and what to do."""
     try:
         part()
     except DecisionsError as error:

@@ -15,7 +15,7 @@ _CELL = f"text-align:left;vertical-align:top;padding:.3rem .9rem .3rem 0;{_LINE}
 
 
 def text(rows: pl.DataFrame, *, whole: Collection[str] = ()) -> None:
-    """Draws the rows under their columns' names; columns in `whole` are never broken into lines."""
+    """Draws the rows under their columns' names; cells of columns in `whole` are one line."""
     names = rows.columns
     head = "".join(f'<th style="{_CELL};font-weight:600">{html(name)}</th>' for name in names)
     body = "".join(f"<tr>{_cells(names, row, whole)}</tr>" for row in rows.iter_rows())

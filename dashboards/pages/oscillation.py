@@ -11,12 +11,14 @@ import polars as pl
 import queries
 import sign_in
 import streamlit as st
+from details import unfold
 from measures import MOVES_WITH, PANELS, Panel
+from quoting import quoted
 from states import empty, shown
 from units import Unit, unit_of
 
 COLUMNS = 4  # of small charts: as many as the largest group has
-RHYTHM, MOVES = "Rhythm", "What moves with it"
+LEVELS, RHYTHM, MOVES = "Policy and control", "Rhythm", "What moves with it"
 
 
 def page() -> None:
@@ -33,16 +35,15 @@ def page() -> None:
         found = [row for row in worst_first if row["domain"] == domain]
         names = [row["series"] for row in found]
         series = choice.series(names, {name: _title(name) for name in names})
-        as_tables = st.toggle("Figures as tables", help="Each chart as a table as well.")
     newest = found[names.index(series)]
     statistics = json.loads(newest["statistics"])
     unit = unit_of(domain)
     verdict(newest, statistics, unit)
     sign_in.link("generations", f"Generations of {domain}", domain=domain)
     cycles = queries.read("oscillation/cycles", domain=domain, series=series)
-    over_time(cycles, unit, as_tables=as_tables)
-    closer(cycles, statistics, as_tables=as_tables)
+    over_time(cycles, unit)
     everyone(found, unit)
+    closer(cycles, statistics, unit)
 
 
 def _title(series: str) -> str:
@@ -55,15 +56,15 @@ def verdict(newest: Mapping[str, Any], statistics: Mapping[str, Any], unit: Unit
         color, icon = glance.BADGES[glance.VERDICTS[newest["verdict"]]]
         since = f"; it was {newest['previous']}" if newest["previous"] != newest["verdict"] else ""
         word = newest["verdict"].capitalize()
-        st.markdown(f"#### :{color}-badge[{icon} {word}] {_title(newest['series'])}")
+        st.markdown(f"#### :{color}-badge[{icon} {word}] {quoted(_title(newest['series']))}")
         st.caption(
             f"After {glance.counted(newest['cycles'], 'cycle')}, the newest until"
             f" {newest['cutoff']:%-d %B %Y, %H:%M} UTC"
             f"{since if newest['previous'] is not None else ''}."
         )
-        told = [newest["explanation"]] if newest["explanation"] else []
+        told = [quoted(newest["explanation"])] if newest["explanation"] else []
         if newest["action"]:
-            told.append(f"**Recommended:** {newest['action']}")
+            told.append(f"**Recommended:** {quoted(newest['action'])}")
         reasons = glance.texts(newest["reasons"])
         if reasons:
             told.append("**Why this verdict**")
@@ -109,30 +110,25 @@ def _number(value: float | None, form: str, scale: float = 1.0) -> str:
     return "–" if value is None else f"{value * scale:{form}}"
 
 
-def over_time(cycles: pl.DataFrame, unit: Unit, *, as_tables: bool) -> None:
-    """The value of each cycle, and where there is a control, both levels."""
-    controlled = not cycles["control"].is_null().all()
-    left, right = st.columns(2) if controlled else (st.container(), None)
-    with left:
-        st.subheader("The series")
-        value(cycles, unit, controlled=controlled)
-    if right is not None:
-        with right:
-            st.subheader("Policy and control")
-            st.caption(
-                f"The same in absolute terms: {unit.reward}, {unit.symbol}. What moves both lines"
-                " is the world, what moves one of them is the policy."
-            )
-            st.vega_lite_chart(oscillation_charts.levels(cycles, unit))
-    if as_tables:
-        named = {
-            "value": f"Value, {unit.points if controlled else unit.symbol}",
-            "lower": "From",
-            "upper": "To",
-            "level": f"Policy, {unit.symbol}",
-            "control": f"Control, {unit.symbol}",
-        }
-        _table(_scaled(cycles, named, unit.scale))
+def over_time(cycles: pl.DataFrame, unit: Unit) -> None:
+    """The value of each cycle."""
+    st.subheader("The series")
+    controlled = _controlled(cycles)
+    value(cycles, unit, controlled=controlled)
+    named = {
+        "value": f"Value, {unit.points if controlled else unit.symbol}",
+        "lower": "From",
+        "upper": "To",
+        "level": f"Policy, {unit.symbol}",
+        "control": f"Control, {unit.symbol}",
+    }
+    unfold(
+        "The series as a table", lambda: _table(_scaled(cycles, named, unit.scale)), key="series"
+    )
+
+
+def _controlled(cycles: pl.DataFrame) -> bool:
+    return not cycles["control"].is_null().all()
 
 
 def value(cycles: pl.DataFrame, unit: Unit, *, controlled: bool) -> None:
@@ -157,27 +153,39 @@ def value(cycles: pl.DataFrame, unit: Unit, *, controlled: bool) -> None:
     st.vega_lite_chart(oscillation_charts.gain(cycles, unit, controlled=controlled))
 
 
-def closer(cycles: pl.DataFrame, statistics: Mapping[str, Any], *, as_tables: bool) -> None:
-    """Rhythm, what moves with the value, and what changed beside it: a part at a time.
+def closer(cycles: pl.DataFrame, statistics: Mapping[str, Any], unit: Unit) -> None:
+    """Levels, rhythm, what moves with the value, and what changed beside it: a part at a time.
 
-    Nine charts at once take a browser most of a second to draw; nobody looks at them at once.
+    A dozen charts at once take a browser most of a second to draw; nobody looks at them at once.
     """
     st.subheader("A closer look")
+    st.caption("Choose what to unfold.")
     measured = [each for each in PANELS if each.measured(cycles)]
     groups = list(dict.fromkeys(each.group for each in measured))
-    part = choice.part([RHYTHM, MOVES, *groups])
-    if part == RHYTHM:
-        rhythm(statistics, as_tables=as_tables)
+    part = choice.part([*([LEVELS] if _controlled(cycles) else []), RHYTHM, MOVES, *groups])
+    if part == LEVELS:
+        levels(cycles, unit)
+    elif part == RHYTHM:
+        rhythm(statistics)
     elif part == MOVES:
-        moves_with(statistics, as_tables=as_tables)
-    else:
-        beside(cycles, [each for each in measured if each.group == part], as_tables=as_tables)
+        moves_with(statistics)
+    elif part is not None:
+        beside(cycles, [each for each in measured if each.group == part])
     absent = [f"{each.group}: {each.title}".lower() for each in PANELS if each not in measured]
     if absent:
         st.caption(f"Not measured for this series: {', '.join(absent)}.")
 
 
-def rhythm(statistics: Mapping[str, Any], *, as_tables: bool) -> None:
+def levels(cycles: pl.DataFrame, unit: Unit) -> None:
+    """The policy's own level and that of the control."""
+    st.caption(
+        f"The same in absolute terms: {unit.reward}, {unit.symbol}. What moves both lines is the"
+        " world, what moves one of them is the policy."
+    )
+    st.vega_lite_chart(oscillation_charts.levels(cycles, unit))
+
+
+def rhythm(statistics: Mapping[str, Any]) -> None:
     """Spectrum and autocorrelation."""
     shares = pl.DataFrame(
         _complete(statistics["spectrum"]),
@@ -216,29 +224,29 @@ def rhythm(statistics: Mapping[str, Any], *, as_tables: bool) -> None:
                 " the mark of oscillation."
             )
             st.vega_lite_chart(oscillation_charts.autocorrelation(lags))
-    if as_tables:
-        left, right = st.columns(2)
-        with left:
-            _table(shares.rename({"period": "Period, cycles", "share": "Share of variance, %"}))
-        with right:
-            _table(
-                lags.rename(
-                    {
-                        "lag": "Lag, cycles",
-                        "r": "Correlation",
-                        "low": "Band from",
-                        "high": "Band to",
-                        "side": "Where",
-                    }
-                )
-            )
+    unfold("These figures as tables", lambda: _rhythm_tables(shares, lags), key="rhythm")
+
+
+def _rhythm_tables(shares: pl.DataFrame, lags: pl.DataFrame) -> None:
+    named = {
+        "lag": "Lag, cycles",
+        "r": "Correlation",
+        "low": "Band from",
+        "high": "Band to",
+        "side": "Where",
+    }
+    left, right = st.columns(2)
+    with left:
+        _table(shares.rename({"period": "Period, cycles", "share": "Share of variance, %"}))
+    with right:
+        _table(lags.rename(named))
 
 
 def _complete(rows: Sequence[Sequence[Any]] | None) -> list[Sequence[Any]]:
     return [row for row in rows or [] if None not in row]
 
 
-def moves_with(statistics: Mapping[str, Any], *, as_tables: bool) -> None:
+def moves_with(statistics: Mapping[str, Any]) -> None:
     """The mechanism panel."""
     panel = pl.DataFrame(
         _complete(statistics["mechanism"]),
@@ -255,18 +263,23 @@ def moves_with(statistics: Mapping[str, Any], *, as_tables: bool) -> None:
     )
     ordered = panel.sort(pl.col("r").abs(), descending=True)
     st.vega_lite_chart(oscillation_charts.mechanism(ordered))
-    if as_tables:
-        _table(ordered.rename({"measure": "Measure", "r": "Correlation", "n": "Cycles"}))
+    named = {"measure": "Measure", "r": "Correlation", "n": "Cycles"}
+    unfold("These figures as a table", lambda: _table(ordered.rename(named)), key="moves")
 
 
-def beside(cycles: pl.DataFrame, panels: Sequence[Panel], *, as_tables: bool) -> None:
+def beside(cycles: pl.DataFrame, panels: Sequence[Panel]) -> None:
     """One group of what was measured beside the value, as small charts."""
     for column, panel in zip(st.columns(COLUMNS), panels, strict=False):
         with column:
             st.caption(f"**{panel.title}.** {panel.tells}")
             st.vega_lite_chart(_drawn(panel, cycles))
-            if as_tables:
-                _table(_scaled(cycles, panel.measured(cycles), panel.scale))
+    unfold("These figures as tables", lambda: _tables_beside(cycles, panels), key=panels[0].group)
+
+
+def _tables_beside(cycles: pl.DataFrame, panels: Sequence[Panel]) -> None:
+    for panel in panels:
+        st.markdown(f"**{panel.title}**, {panel.unit}")
+        _table(_scaled(cycles, panel.measured(cycles), panel.scale))
 
 
 def _drawn(panel: Panel, cycles: pl.DataFrame) -> dict[str, Any]:
@@ -304,7 +317,7 @@ def _compared(row: Mapping[str, Any], statistics: Mapping[str, Any], unit: Unit)
         else f"{statistics['r1_null_low']:+.2f} to {statistics['r1_null_high']:+.2f}"
     )
     return [
-        row["series"],
+        quoted(row["series"]),
         f":{color}[{icon} {row['verdict']}]"
         + ("" if before in (None, row["verdict"]) else f" (was {before})"),
         str(row["cycles"]),

@@ -12,6 +12,7 @@ import queries
 import sign_in
 import streamlit as st
 from glance import Answer
+from quoting import code, quoted
 from states import empty, guarded, shown
 from units import domain_of, plans, unit_of
 
@@ -105,7 +106,7 @@ def headline(found: Sequence[Glance], now: datetime) -> None:
     """How many domains need somebody, and which."""
     urgent = [each for each in found if each.urgency]
     if urgent:
-        names = "; ".join(f"**{each.title}** ({_needs(each)})" for each in urgent)
+        names = "; ".join(f"**{quoted(each.title)}** ({_needs(each)})" for each in urgent)
         st.markdown(
             f"{len(urgent)} of {glance.counted(len(found), 'domain')} need a look: {names}."
         )
@@ -126,7 +127,7 @@ def _needs(each: Glance) -> str:
 def card(each: Glance) -> None:
     """One domain in a frame."""
     with st.container(border=True):
-        st.markdown(f"#### {each.title}")
+        st.markdown(f"#### {quoted(each.title)}")
         if each.cycles["gain"].is_null().all():
             answers(each)
             recommendation(each)
@@ -164,21 +165,23 @@ def recommendation(each: Glance) -> None:
         airflow = settings().airflow_url
         where = f"[Airflow]({airflow})" if airflow else "Airflow"
         actions.append(
-            f"Open `{each.name}_generation` in {where}: its notes say what a red task means."
+            f"Open {code(f'{each.name}_generation')} in {where}: its notes say what a red task"
+            " means."
         )
     if each.oscillating.state in URGENT:
-        actions.append(glance.in_order(each.diagnoses)[0]["action"])
+        actions.append(quoted(glance.in_order(each.diagnoses)[0]["action"]))
     if actions:
         st.markdown(f"**Recommended:** {' '.join(actions)}")
 
 
 def trend(each: Glance) -> None:
     """The newest cycles of what is deployed."""
+    unit = unit_of(each.name)
     st.caption(
-        "Deployed minus control in each cycle, with its 95 % interval; the dashed line is the"
-        " control."
+        f"Deployed minus control in each cycle, {unit.points}, with its 95 % interval; the dashed"
+        " line is the control."
     )
-    st.vega_lite_chart(overview_charts.spark(each.cycles, unit_of(each.name)))
+    st.image(overview_charts.spark(each.cycles, unit), width="stretch")
 
 
 def changed(each: Glance) -> None:
@@ -200,7 +203,7 @@ def _standing(facts: Mapping[str, Any]) -> list[str]:
         if facts["promoted_by"] == "begin"
         else f"since {facts['promoted_at']:%-d %b %Y}"
     )
-    told = [f"Champion {facts['champion']} ({facts['champion_policy']}) {since}"]
+    told = [f"Champion {facts['champion']} ({quoted(facts['champion_policy'])}) {since}"]
     if facts["decisions"] is not None:
         told.append(
             f"{facts['decisions']:,} decisions until {facts['last_decided_at']:%-d %b %Y, %H:%M},"

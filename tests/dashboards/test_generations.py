@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from decisions.store import generations
 from decisions.store.database import Database
+from tests.dashboards.reading import plain
 from tests.dashboards.samples import DAY, START, begun, judged, passed
 
 APP = Path(__file__).parents[2] / "dashboards" / "app.py"
@@ -174,7 +175,7 @@ def test_a_missing_database_is_a_sentence_with_the_way_out(
     page.run()
 
     assert not page.exception
-    assert says in page.error[0].value
+    assert says in plain(page.error[0].value)
     assert "decisions up" in page.markdown[0].value
 
 

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from decisions.store import generations, leases
 from decisions.store.database import Database
+from tests.dashboards.reading import plain
 from tests.dashboards.samples import begun
 
 NOW = datetime.now(UTC)
@@ -18,7 +19,7 @@ DAY = timedelta(days=1)
 
 
 def _answers(page: AppTest) -> str:
-    return "\n".join(each.value for each in page.markdown)
+    return plain("\n".join(each.value for each in page.markdown))
 
 
 def test_an_empty_store_says_what_to_run(
@@ -93,7 +94,7 @@ def test_a_missing_database_is_a_sentence_with_the_way_out(
     dashboard.run()
 
     assert not dashboard.exception
-    assert says in dashboard.error[0].value
+    assert says in plain(dashboard.error[0].value)
     assert "decisions up" in dashboard.markdown[0].value
     assert dashboard.button[0].label == "Try again"
 
