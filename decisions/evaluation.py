@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from decisions.evidence import Evidence
+from decisions.shapes import check_level, check_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,12 @@ class Evaluation:
 
 
 def unknown(*, n: int, level: float = 0.95, method: str = "refused") -> Estimate:
-    """The estimate of one who knows nothing: no gate accepts it."""
+    """The estimate of one who knows nothing: no gate accepts it.
+
+    Raises:
+        DataError: `level` is not between 0 and 1.
+    """
+    check_level(level)
     inf = float("inf")
     return Estimate(
         value=float("nan"), lower=-inf, upper=inf, level=level, method=method, n=n, effective_n=0.0
@@ -75,8 +81,12 @@ def mean_estimate(
     """Normal interval for the mean of row-wise `terms`, shape (n,).
 
     With fewer than two rows the interval is the whole line.
+
+    Raises:
+        DataError: `terms` has another shape, or `level` is not between 0 and 1.
     """
-    n = len(terms)
+    check_level(level)
+    n = check_rows(terms=terms)
     if n < 2:
         return unknown(n=n, level=level, method=method)
     value = float(terms.mean())

@@ -9,6 +9,7 @@ import polars as pl
 
 from decisions.errors import DataError, NoEligibleAction
 from decisions.seeds import RowKeys
+from decisions.shapes import check_table
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -94,6 +95,7 @@ def total_variation(first: FloatArray, second: FloatArray) -> float:
     The share of traffic that would be treated otherwise. High churn at constant value is
     possible, so churn alone is no harm.
     """
+    check_table(first=first, second=second)
     if not len(first):
         return 0.0
     return float((np.abs(first - second).sum(axis=1) / 2).mean())
@@ -104,6 +106,7 @@ def normalised_entropy(probabilities: FloatArray, eligible: BoolArray) -> float:
 
     1.0 when no row has a choice: nothing is left unexplored.
     """
+    check_table(probabilities=probabilities, eligible=eligible)
     size = eligible.sum(axis=1)
     several = size > 1
     if not several.any():

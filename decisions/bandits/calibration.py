@@ -6,6 +6,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from decisions.policy import FloatArray
+from decisions.shapes import check_finite, check_rows
 
 BINS = 15
 
@@ -27,7 +28,8 @@ class Fit:
 
 def fit_of(predicted: FloatArray, reward: FloatArray) -> Fit:
     """The four measures of `predicted` against `reward`, both (n,)."""
-    n = len(reward)
+    n = check_rows(predicted=predicted, reward=reward)
+    check_finite(predicted=predicted, reward=reward)
     if n == 0:
         return Fit(auc=np.nan, log_loss=np.nan, brier=np.nan, ece=np.nan)
     clipped = np.clip(predicted, 1e-12, 1 - 1e-12)
@@ -45,6 +47,7 @@ def fit_of(predicted: FloatArray, reward: FloatArray) -> Fit:
 
 def auc(predicted: FloatArray, reward: FloatArray) -> float:
     """Area under the ROC curve by ranks, ties counted as one half; NaN with one class only."""
+    check_rows(predicted=predicted, reward=reward)
     positives = int((reward > 0).sum())
     negatives = len(reward) - positives
     if positives == 0 or negatives == 0:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from decisions.errors import DataError
 from decisions.policy import BoolArray, FloatArray
+from decisions.shapes import check_rows, check_weights
 
 Labels = npt.NDArray[np.generic]
 _UNKNOWN = "/unknown"  # the outcome of a stratum of `by_outcome`
@@ -26,9 +27,10 @@ def matured(age: FloatArray, *, maturity: float) -> BoolArray:
 
 def unresolved_share(resolved: BoolArray, arms: Labels) -> dict[str, float]:
     """Share of rows without an outcome, by arm: a difference between arms biases comparisons."""
-    names, codes = np.unique(arms, return_inverse=True)
+    check_rows(resolved=resolved, arms=arms)
+    names, codes = np.unique(arms.astype(str), return_inverse=True)
     share = np.bincount(codes.reshape(-1), weights=~resolved) / np.bincount(codes.reshape(-1))
-    return dict(zip(names.astype(str).tolist(), share.tolist(), strict=True))
+    return dict(zip(names.tolist(), share.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def kaplan_meier(time: FloatArray, resolved: BoolArray) -> DelayCurve:
 
     Source: Kaplan and Meier (1958), product-limit estimator.
     """
+    check_rows(time=time, resolved=resolved)
     if not np.isfinite(time).all() or (time < 0).any():
         raise DataError(f"delays range from {time.min():g} to {time.max():g}; wanted >= 0, finite")
     times, codes = np.unique(time, return_inverse=True)
@@ -69,6 +72,7 @@ class DelayCurves:
 
     def known_by(self, age: FloatArray, strata: Labels) -> FloatArray:
         """Probability that each row's outcome is known at its `age` (n,), by its stratum."""
+        check_rows(age=age, strata=strata)
         known = self.pooled.at(age)
         for name, curve in self.strata.items():
             rows = strata.astype(str) == name
@@ -107,6 +111,7 @@ def fit_curves(
 
 def by_outcome(strata: Labels, reward: FloatArray) -> npt.NDArray[np.str_]:
     """Strata split by outcome: rewards above 0, the rest, and NaN for outcomes not known yet."""
+    check_rows(strata=strata, reward=reward)
     outcome = np.where(np.isnan(reward), _UNKNOWN, np.where(reward > 0, "/rewarded", "/not"))
     return np.char.add(strata.astype(str), outcome)
 
@@ -121,12 +126,15 @@ def censoring_factor(
 
     Source: Robins and Rotnitzky (1992), inverse probability of censoring weighting.
     """
+    check_rows(age=age, resolved=resolved, strata=strata)
     known = curves.known_by(age, strata)
     return np.where(resolved, 1 / np.where(known > 0, known, 1.0), 0.0)
 
 
 def weighted_rate(factor: FloatArray, reward: FloatArray) -> float:
     """Mean reward of resolved rows under `factor`; unresolved rewards are not read."""
+    check_rows(factor=factor, reward=reward)
+    check_weights(factor=factor)
     return float(factor @ np.where(factor > 0, reward, 0.0) / factor.sum())
 
 

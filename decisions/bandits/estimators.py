@@ -11,8 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from decisions.bandits.support import kish
-from decisions.errors import DataError
 from decisions.policy import BoolArray, FloatArray, IntArray, pick
+from decisions.shapes import (
+    check_finite,
+    check_propensities,
+    check_rows,
+    check_shape,
+    check_table,
+    check_weights,
+    refuse_rows,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +55,16 @@ def importance_weights(
     """Weights e(a|x) / p of the logged actions, (n,), from `probabilities` (n, k).
 
     Raises:
-        DataError: a propensity is not in (0, 1], or something is not finite.
+        DataError: shapes disagree, an action is none of 0 to k - 1, a propensity is not in
+            (0, 1], or something is not finite.
     """
-    wrong = ~((propensity > 0) & (propensity <= 1))
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise DataError(
-            f"propensity of row {row} is {propensity[row]:g}, wanted a probability above 0"
-            f" ({int(wrong.sum())} such rows): an outcome without its propensity is no evidence"
-        )
+    n, k = check_table(probabilities=probabilities)
+    check_shape((n,), action=action, propensity=propensity)
+    unknown = (action < 0) | (action >= k)
+    refuse_rows("action", action, wrong=unknown, wanted=f"one of 0 to {k - 1}")
+    check_propensities(propensity=propensity)
     weights = pick(probabilities, action) / propensity
-    _check_finite(weights=weights)
+    check_weights(weights=weights)
     return weights
 
 
@@ -66,13 +73,13 @@ def ips(weights: FloatArray, rewards: FloatArray) -> Terms:
 
     Source: Horvitz and Thompson (1952).
     """
-    _check_finite(weights=weights, rewards=rewards)
+    _check(weights, rewards=rewards)
     return Terms(rows=weights * rewards, method="IPS", effective_n=kish(weights))
 
 
 def loss_form_ips(weights: FloatArray, rewards: FloatArray) -> Terms:
     """1 - mean(w (1 - r)): the expectation of IPS, less variance where most rewards are one."""
-    _check_finite(weights=weights, rewards=rewards)
+    _check(weights, rewards=rewards)
     rows = 1.0 - weights * (1.0 - rewards)
     return Terms(rows=rows, method="loss-form IPS", effective_n=kish(weights))
 
@@ -82,7 +89,7 @@ def clipped_ips(weights: FloatArray, rewards: FloatArray, *, limit: float) -> Te
 
     Source: Ionides (2008), "Truncated importance sampling".
     """
-    _check_finite(weights=weights, rewards=rewards)
+    _check(weights, rewards=rewards)
     clipped = np.minimum(weights, limit)
     return Terms(
         rows=clipped * rewards, method=f"clipped IPS({limit:g})", effective_n=kish(clipped)
@@ -94,13 +101,14 @@ def snips(weights: FloatArray, rewards: FloatArray) -> Terms:
 
     Source: Swaminathan and Joachims (2015), "The self-normalized estimator".
     """
-    _check_finite(weights=weights, rewards=rewards)
+    _check(weights, rewards=rewards)
     return Terms(rows=_ratio(weights, rewards), method="SNIPS", effective_n=kish(weights))
 
 
 def dm(q_policy: FloatArray) -> Terms:
     """Direct method: mean of q_e(x) = sum_a e(a|x) q(x, a); as good as q, whatever the weights."""
-    _check_finite(q_policy=q_policy)
+    check_rows(q_policy=q_policy)
+    check_finite(q_policy=q_policy)
     return Terms(rows=q_policy.copy(), method="DM", effective_n=float(len(q_policy)))
 
 
@@ -111,7 +119,7 @@ def dr(
 
     Source: Dudik, Langford and Li (2011), "Doubly robust policy evaluation and learning".
     """
-    _check_finite(weights=weights, rewards=rewards, q_chosen=q_chosen, q_policy=q_policy)
+    _check(weights, rewards=rewards, q_chosen=q_chosen, q_policy=q_policy)
     rows = q_policy + weights * (rewards - q_chosen)
     return Terms(rows=rows, method="DR", effective_n=kish(weights))
 
@@ -123,7 +131,7 @@ def sndr(
 
     Source: Thomas and Brunskill (2016), "Data-efficient off-policy policy evaluation".
     """
-    _check_finite(weights=weights, rewards=rewards, q_chosen=q_chosen, q_policy=q_policy)
+    _check(weights, rewards=rewards, q_chosen=q_chosen, q_policy=q_policy)
     rows = q_policy + _ratio(weights, rewards - q_chosen)
     return Terms(rows=rows, method="SNDR", effective_n=kish(weights))
 
@@ -140,7 +148,7 @@ def switch_dr(
 
     Source: Wang, Agarwal and Dudik (2017), "Optimal and adaptive off-policy evaluation".
     """
-    _check_finite(weights=weights, rewards=rewards, q_chosen=q_chosen, q_policy=q_policy)
+    _check(weights, rewards=rewards, q_chosen=q_chosen, q_policy=q_policy)
     kept = np.where(weights <= tau, weights, 0.0)
     rows = q_policy + kept * (rewards - q_chosen)
     return Terms(rows=rows, method=f"Switch-DR({tau:g})", effective_n=kish(kept))
@@ -159,7 +167,7 @@ def dr_os(
     Source: Su, Dimakopoulou, Krishnamurthy and Dudik (2020), "Doubly robust off-policy
     evaluation with shrinkage".
     """
-    _check_finite(weights=weights, rewards=rewards, q_chosen=q_chosen, q_policy=q_policy)
+    _check(weights, rewards=rewards, q_chosen=q_chosen, q_policy=q_policy)
     if np.isinf(lam):
         shrunk = weights
     elif lam == 0:
@@ -178,6 +186,9 @@ def mrdr_weights(target_propensity: FloatArray, propensity: FloatArray) -> Float
     Source: Farajtabar, Chow and Ghavamzadeh (2018), "More robust doubly robust off-policy
     evaluation".
     """
+    check_rows(target_propensity=target_propensity, propensity=propensity)
+    check_weights(target_propensity=target_propensity)
+    check_propensities(propensity=propensity)
     return target_propensity * (1.0 - propensity) / propensity**2
 
 
@@ -186,7 +197,8 @@ def replay(matches: BoolArray, rewards: FloatArray) -> Terms:
 
     Source: Li, Chu, Langford and Wang (2011), "Unbiased offline evaluation".
     """
-    _check_finite(rewards=rewards)
+    check_rows(matches=matches, rewards=rewards)
+    check_finite(rewards=rewards)
     weights = matches.astype(np.float64)
     return Terms(rows=_ratio(weights, rewards), method="replay", effective_n=float(matches.sum()))
 
@@ -201,7 +213,12 @@ def balanced_propensities(propensities: FloatArray, sizes: IntArray) -> FloatArr
     Source: Agarwal, Basu, Schnabel and Joachims (2017), "Effective evaluation using logged bandit
     feedback from multiple loggers".
     """
-    return propensities @ (sizes / sizes.sum())
+    _, g = check_table(propensities=propensities)
+    check_shape((g,), sizes=sizes)
+    check_weights(sizes=sizes)
+    pooled = propensities @ (sizes / sizes.sum())
+    check_propensities(propensity=pooled)
+    return pooled
 
 
 def balanced_ips(
@@ -212,7 +229,9 @@ def balanced_ips(
     sizes: IntArray,
 ) -> Terms:
     """IPS with the weights e / pbar of `balanced_propensities`."""
-    weights = target_propensity / balanced_propensities(propensities, sizes)
+    pooled = balanced_propensities(propensities, sizes)
+    check_rows(target_propensity=target_propensity, propensities=pooled)
+    weights = target_propensity / pooled
     terms = ips(weights, rewards)
     return Terms(rows=terms.rows, method="balanced IPS", effective_n=terms.effective_n)
 
@@ -226,12 +245,8 @@ def _ratio(weights: FloatArray, values: FloatArray) -> FloatArray:
     return ratio + weights * (values - ratio) * (len(weights) / total)
 
 
-def _check_finite(**arrays: FloatArray) -> None:
-    for name, values in arrays.items():
-        finite = np.isfinite(values)
-        if not finite.all():
-            row = int(np.flatnonzero(~finite)[0])
-            raise DataError(
-                f"{name} of row {row} is {values[row]:g}, wanted finite numbers"
-                f" ({int((~finite).sum())} such rows)"
-            )
+def _check(weights: FloatArray, **arrays: FloatArray) -> None:
+    """Raises DataError unless all are (n,) and finite, the weights of 0 or more."""
+    check_rows(weights=weights, **arrays)
+    check_weights(weights=weights)
+    check_finite(**arrays)

@@ -10,6 +10,7 @@ from decisions.bandits.support import kish
 from decisions.errors import DataError
 from decisions.evaluation import Estimate, unknown
 from decisions.policy import FloatArray
+from decisions.shapes import check_level, check_rows, check_weights, label_codes
 
 Clusters = npt.NDArray[np.generic]
 RARE_OUTCOMES = 100  # rows of an outcome below which their own variance is not trusted
@@ -31,8 +32,6 @@ def _clustered(rows: FloatArray, clusters: Clusters | None) -> _Clustered:
     value = float(rows.mean())
     if clusters is None:
         return _Clustered(value, rows, None)
-    if len(clusters) != len(rows):
-        raise DataError(f"{len(clusters)} cluster labels for {len(rows)} rows; wanted as many")
     codes = cluster_codes(clusters)
     sums = np.bincount(codes, weights=rows - value).astype(np.float64)
     sizes = np.bincount(codes).astype(np.float64)
@@ -43,13 +42,15 @@ def _clustered(rows: FloatArray, clusters: Clusters | None) -> _Clustered:
 def cluster_codes(clusters: Clusters) -> npt.NDArray[np.int64]:
     """Small non-negative integers for labels (n,); such integers are kept as they are.
 
+    Rows without a label (None, NaN) are one cluster: nothing says that they are independent.
+
     Worth computing once for many intervals on the same rows: sorting labels is the slow part.
     """
     if len(clusters) and np.issubdtype(clusters.dtype, np.integer):
         codes = clusters.astype(np.int64)
         if codes.min() >= 0 and codes.max() < 4 * len(codes):
             return codes
-    return np.unique(clusters, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    return label_codes(clusters)
 
 
 def _estimate(
@@ -84,7 +85,12 @@ def normal(
 
     On the terms of a ratio estimator (SNIPS, SNDR) this is the delta method. The whole line where
     there are fewer than two clusters or a term is not finite.
+
+    Raises:
+        DataError: shapes are not (n,), or `level` is not between 0 and 1; as of all here.
     """
+    check_level(level)
+    check_rows(rows=rows, clusters=clusters)
     if len(rows) < 2 or not np.isfinite(rows).all():
         return unknown(n=len(rows), level=level, method="normal")
     parts = _clustered(rows, clusters)
@@ -183,6 +189,8 @@ def cluster_bootstrap(
     Source: Hall (1992), "The Bootstrap and Edgeworth Expansion", section 2.5; Field and Welsh
     (2007), "Bootstrapping clustered data", for resampling whole clusters.
     """
+    check_level(level)
+    check_rows(rows=rows, clusters=clusters)
     method = "bootstrap" if clusters is None else "bootstrap over clusters"
     if len(rows) < 2:
         return unknown(n=len(rows), level=level, method=method)
@@ -282,7 +290,8 @@ def empirical_bernstein(
 
     Source: Maurer and Pontil (2009), "Empirical Bernstein bounds", Theorem 4, both sides.
     """
-    n = len(rows)
+    check_level(level)
+    n = check_rows(rows=rows)
     if n < 2:
         return unknown(n=n, level=level, method="empirical Bernstein")
     seen = float(rows.max() - rows.min())
@@ -314,7 +323,8 @@ def betting(values: FloatArray, *, level: float = 0.95, anytime: bool = True) ->
     Source: Waudby-Smith and Ramdas (2024), "Estimating means of bounded random variables by
     betting", equations 23-26 (hedged capital, truncated predictable plug-in bets, c = 1/2).
     """
-    n, alpha = len(values), 1 - level
+    check_level(level)
+    n, alpha = check_rows(values=values), 1 - level
     method = "betting sequence" if anytime else "betting"
     if n < 1:
         return unknown(n=n, level=level, method=method)
@@ -373,8 +383,9 @@ def bernstein_path(values: FloatArray, *, alpha: float) -> FloatArray:
     Source: Waudby-Smith, Wu, Ramdas, Karampatziakis and Mineiro (2022), "Anytime-valid off-policy
     inference for contextual bandits", predictable plug-in empirical Bernstein.
     """
-    if not (values >= 0).all():
-        raise DataError(f"wanted non-negative terms, saw {values.min():g}")
+    check_level(1 - alpha)
+    check_rows(values=values)
+    check_weights(values=values)
     t = np.arange(1, len(values) + 1, dtype=np.float64)
     mean, variance = _predictable_moments(values, cap=1.0)
     log = np.log(1 / alpha)
@@ -395,9 +406,11 @@ def bernstein_sequence(
 
     Source: as `bernstein_path`.
     """
-    n = len(weights)
+    check_level(level)
+    n = check_rows(weights=weights, rewards=rewards)
     if n < 1:
         return unknown(n=n, level=level, method="empirical Bernstein sequence")
+    check_weights(weights=weights)
     if not ((rewards >= 0) & (rewards <= 1)).all():
         raise DataError(f"wanted rewards in [0, 1], saw {rewards.min():g} to {rewards.max():g}")
     alpha = (1 - level) / 2

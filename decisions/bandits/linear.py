@@ -15,7 +15,7 @@ from decisions.bandits.threads import one_thread
 from decisions.bandits.training_set import (
     PairFeatures,
     TrainingSet,
-    check_actions,
+    check_training_set,
     context_matrix,
     eligible_pairs,
     sample_weights,
@@ -164,7 +164,7 @@ def fit_logistic(
     if constant is not None:
         return constant
     del rng
-    check_actions(data, features)
+    check_training_set(data, actions=len(features.flags))
     scaling = scaling_of(data.context, features)
     basis = scaling.basis(data.context, features)
     flags = features.flags[data.action]
@@ -200,10 +200,10 @@ class RidgeStatistics:
         """These and the rows of `data`; adding in pieces changes the sums by rounding alone.
 
         Raises:
-            DataError: see `one_class`, `check_actions` and `Scaling.basis`.
+            DataError: see `one_class`, `check_training_set` and `Scaling.basis`.
         """
         one_class(data.reward, loss="squared")
-        check_actions(data, self.features)
+        check_training_set(data, actions=len(self.features.flags))
         basis = self.scaling.basis(data.context, self.features)
         flags, width = self.features.flags, self.scaling.width
         code = np.column_stack([np.ones(len(flags)), flags])

@@ -25,6 +25,14 @@ from decisions.bandits.support import Labels, Support, SupportRule, refusal, sup
 from decisions.errors import DataError
 from decisions.evaluation import Estimate, Evaluation, unknown
 from decisions.policy import BoolArray, FloatArray, IntArray, pick, total_variation
+from decisions.shapes import (
+    check_level,
+    check_rows,
+    check_shape,
+    check_table,
+    check_weights,
+    label_codes,
+)
 
 _SMALLEST_SEGMENT = 100
 _FULL_WEIGHTS = frozenset(
@@ -63,11 +71,7 @@ def weights_of(log: LoggedDecisions, probabilities: FloatArray) -> FloatArray:
         DataError: shapes disagree, rows are no distributions, an action is none or was not
             eligible, or a propensity is impossible.
     """
-    if probabilities.shape != log.eligible.shape or len(log.action) != len(log.eligible):
-        raise DataError(
-            f"probabilities {probabilities.shape} and {len(log.action)} actions for eligible sets"
-            f" {log.eligible.shape}; wanted one row a decision, one column an action"
-        )
+    _check_shapes(log, probabilities)
     _check_actions(log)
     total = probabilities.sum(axis=1)
     wrong = ~(np.abs(total - 1) <= 1e-9) | ~(probabilities >= 0).all(axis=1)
@@ -78,6 +82,18 @@ def weights_of(log: LoggedDecisions, probabilities: FloatArray) -> FloatArray:
             f" ({int(wrong.sum())} such rows)"
         )
     return importance_weights(probabilities, log.action, log.propensity)
+
+
+def _check_shapes(log: LoggedDecisions, probabilities: FloatArray) -> None:
+    """Raises DataError where a part of the log, or the policy, is not of the log's rows."""
+    n, k = check_table(eligible=log.eligible)
+    check_shape((n, k), probabilities=probabilities, q=log.q, logged=log.logged)
+    check_shape((n,), action=log.action, propensity=log.propensity, reward=log.reward)
+    check_shape((n,), clusters=log.clusters, delay_factor=log.delay_factor)
+    check_shape((n,), **{f"group {name}": labels for name, labels in log.groups.items()})
+    check_shape((n,), **{f"segment {name}": labels for name, labels in log.segments.items()})
+    if log.delay_factor is not None:
+        check_weights(delay_factor=log.delay_factor)
 
 
 def _check_actions(log: LoggedDecisions) -> None:
@@ -213,7 +229,11 @@ def evaluate_pair(
     Where 0 or 1 was seen in few rows only, intervals are no narrower than `variance_floor` says.
 
     An evaluation that the log does not support carries a refusal and knows no value.
+
+    Raises:
+        DataError: see `weights_of`; or `level` is not between 0 and 1.
     """
+    check_level(level)
     policies = {"candidate": candidate, "champion": champion}
     supports = {name: _support(log, policy) for name, policy in policies.items()}
     checks = _checks(log, supports, candidate=candidate, champion=champion)
@@ -296,12 +316,18 @@ def worst_segment_loss(
 
     A segment loses significantly where the upper end of its mean `difference` (n,) is below 0;
     Bonferroni over all segments of at least 100 rows. A gate that allows up to 0.005 so refuses a
-    significant loss of more than half a percentage point.
+    significant loss of more than half a percentage point. Rows without a label (None, NaN) are a
+    segment of their own.
+
+    Raises:
+        DataError: labels are not as many as rows, or `level` is not between 0 and 1.
     """
+    check_level(level)
+    check_rows(difference=difference, clusters=clusters, **segments)
     masks = [
-        labels == label
-        for labels in segments.values()
-        for label, count in zip(*np.unique(labels, return_counts=True), strict=True)
+        codes == code
+        for codes in map(label_codes, segments.values())
+        for code, count in enumerate(np.bincount(codes))
         if count >= _SMALLEST_SEGMENT
     ]
     each = 1 - (1 - level) / max(len(masks), 1)

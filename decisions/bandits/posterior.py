@@ -33,7 +33,7 @@ from scipy import linalg, sparse
 from scipy.special import expit
 
 from decisions.bandits.threads import one_thread
-from decisions.bandits.training_set import TrainingSet
+from decisions.bandits.training_set import TrainingSet, check_training_set
 from decisions.errors import DataError
 from decisions.policy import BoolArray, FloatArray, IntArray
 
@@ -337,12 +337,8 @@ class _Rows:
 
 
 def _rows(basis: Basis, data: TrainingSet) -> _Rows:
-    n, k = data.context.height, len(basis.flags)
-    if not (len(data.action) == len(data.reward) == n):
-        raise DataError(f"{n} contexts, {len(data.action)} actions, {len(data.reward)} rewards")
-    bad = np.flatnonzero((data.action < 0) | (data.action >= k))
-    if len(bad):
-        raise DataError(f"action {data.action[bad[0]]} in row {bad[0]} is not one of 0..{k - 1}")
+    n = data.context.height
+    check_training_set(data, actions=len(basis.flags))
     bad = np.flatnonzero(~((data.reward >= 0) & (data.reward <= 1)))
     if len(bad):
         raise DataError(f"reward {data.reward[bad[0]]} in row {bad[0]} is outside [0, 1]")

@@ -7,13 +7,21 @@ import polars as pl
 
 from decisions.errors import DataError
 from decisions.policy import BoolArray, FloatArray, IntArray
+from decisions.shapes import (
+    check_finite,
+    check_propensities,
+    check_rows,
+    check_shape,
+    check_weights,
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PairFeatures:
     """What an oracle reads of a context and an action.
 
-    `categorical` context columns hold integer codes, `numeric` ones numbers; `dtypes` are those
+    `categorical` context columns hold integer codes from 0 (-1: missing) and below 2^31, `numeric`
+    ones numbers; `dtypes` are those
     columns' types, in that order. `flags` (k, f) describes the actions, so that combinations never
     tried can be scored; `np.eye(k)` where actions have nothing in common.
     """
@@ -64,7 +72,8 @@ def context_matrix(context: pl.DataFrame, features: PairFeatures) -> FloatArray:
     """The context's columns as (n, d); a null or NaN number is NaN.
 
     Raises:
-        DataError: a column is missing, its type is not that of training, or a number is infinite.
+        DataError: a column is missing, its type is not that of training, a number is infinite, or
+            a category's code is none of -1 to 2^31 - 1.
     """
     for name, dtype in zip(features.columns, features.dtypes, strict=True):
         if name not in context.columns:
@@ -80,7 +89,24 @@ def context_matrix(context: pl.DataFrame, features: PairFeatures) -> FloatArray:
         if np.isinf(matrix[:, j]).any():
             row = int(np.flatnonzero(np.isinf(matrix[:, j]))[0])
             raise DataError(f"context column {name!r} is infinite in row {row}")
+        if name in features.categorical:
+            _check_codes(context[name], matrix[:, j])
     return matrix
+
+
+def _check_codes(codes: pl.Series, numbers: FloatArray) -> None:
+    """Raises DataError where trees would take a code for a missing one without a word.
+
+    LightGBM keeps categories as 32-bit integers of 0 or more. -1 and null are missing on purpose.
+    """
+    wrong = np.flatnonzero((numbers < -1) | (numbers >= 2**31))
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(
+            f"context column {codes.name!r} holds the code {codes[row]} in row {row}, wanted one"
+            f" from 0 to 2147483647 (-1: missing; {len(wrong)} such rows): number the categories"
+            " from 0"
+        )
 
 
 def pair_matrix(
@@ -132,7 +158,13 @@ class TrainingSet:
         )
 
     def weighted(self, factor: FloatArray) -> "TrainingSet":
-        """The rows whose weight stays positive once multiplied by `factor` (n,)."""
+        """The rows whose weight stays positive once multiplied by `factor` (n,).
+
+        Raises:
+            DataError: a factor is negative or not finite, or there are not n.
+        """
+        check_shape(np.shape(self.reward), factor=factor, weight=self.weight)
+        check_weights(factor=factor)
         kept = np.flatnonzero(factor > 0)
         weight = factor if self.weight is None else self.weight * factor
         part = self.take(kept)
@@ -145,22 +177,29 @@ def chosen_pairs(data: TrainingSet, features: PairFeatures) -> FloatArray:
     """The training matrix, one row per decision: context, then the chosen action's flags.
 
     Raises:
-        DataError: an action is unknown, or lengths differ.
+        DataError: see `check_training_set`.
     """
-    check_actions(data, features)
+    check_training_set(data, actions=len(features.flags))
     context = context_matrix(data.context, features)
     return pair_matrix(context, np.arange(len(context)), data.action, features.flags)
 
 
-def check_actions(data: TrainingSet, features: PairFeatures) -> None:
-    """Raises DataError where an action is unknown, or lengths differ."""
-    n, k = data.context.height, len(features.flags)
-    if len(data.action) != n or len(data.reward) != n:
-        raise DataError(f"{n} contexts, {len(data.action)} actions, {len(data.reward)} rewards")
-    unknown = np.flatnonzero((data.action < 0) | (data.action >= k))
+def check_training_set(data: TrainingSet, *, actions: int) -> None:
+    """Checks that a model of as many `actions` may be fitted to `data`.
+
+    Raises:
+        DataError: an action is unknown, a reward is not finite, a weight is negative or not
+            finite, or there are not as many of each as contexts.
+    """
+    n = data.context.height
+    check_shape((n,), action=data.action, reward=data.reward, weight=data.weight)
+    check_finite(reward=data.reward)
+    if data.weight is not None:
+        check_weights(weight=data.weight)
+    unknown = np.flatnonzero((data.action < 0) | (data.action >= actions))
     if len(unknown):
         row = int(unknown[0])
-        raise DataError(f"action {data.action[row]} in row {row} is not one of 0..{k - 1}")
+        raise DataError(f"action {data.action[row]} in row {row} is not one of 0..{actions - 1}")
 
 
 def importance_weights(
@@ -170,13 +209,26 @@ def importance_weights(
 
     Off by default everywhere: in the reference simulator they hurt, as they did others (variance
     E[w^2]). `power` 0.5 is the square-root compromise.
+
+    Raises:
+        DataError: a propensity is not in (0, 1], or they are not of shape (n,).
     """
+    check_rows(propensity=propensity)
+    check_propensities(propensity=propensity)
     weight = np.maximum(propensity, floor) ** -power
     return weight / weight.mean()
 
 
 def sample_weights(data: TrainingSet, *, positive: float, negative: float) -> FloatArray | None:
-    """Row weights times class weights, (n,); None where all are one."""
+    """Row weights times class weights, (n,); None where all are one.
+
+    Raises:
+        DataError: a class weight is not finite and above 0.
+    """
+    if not (0 < positive < np.inf and 0 < negative < np.inf):
+        raise DataError(
+            f"class weights are {positive:g} and {negative:g}, wanted finite numbers above 0"
+        )
     if positive == negative == 1.0:
         return data.weight
     weight = np.where(data.reward > 0.5, positive, negative)

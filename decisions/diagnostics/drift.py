@@ -7,6 +7,7 @@ from scipy.stats import ks_2samp
 
 from decisions.errors import DataError
 from decisions.policy import BoolArray, FloatArray, normalised_entropy
+from decisions.shapes import check_propensities, check_shape, check_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +31,13 @@ def exploration(
         propensity: of the logged actions, (n,); of the actions drawn.
 
     Raises:
-        DataError: no row, or a probability or propensity that is not finite.
+        DataError: no row, shapes that disagree, a probability that is not finite, or a
+            propensity outside (0, 1].
     """
+    n, _ = check_table(probabilities=probabilities, eligible=eligible)
+    check_shape((n,), propensity=propensity)
     _finite("probabilities", probabilities)
-    _finite("propensity", propensity)
+    check_propensities(propensity=propensity)
     entropy = -(probabilities * np.log(np.where(probabilities > 0, probabilities, 1.0))).sum(
         axis=1
     )

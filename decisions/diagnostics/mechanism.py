@@ -6,6 +6,7 @@ import numpy as np
 
 from decisions.diagnostics import series
 from decisions.policy import FloatArray, IntArray
+from decisions.shapes import check_shape
 
 PANEL = (
     "negatives_share",
@@ -27,6 +28,7 @@ def correlation(first: FloatArray, second: FloatArray) -> tuple[float, int]:
     Each row is taken about its own mean, so that differences between replicates do not count.
     Pairs with a NaN are left out. NaN with fewer than three pairs, or where one does not move.
     """
+    check_shape(np.shape(first), second=second)
     known = np.isfinite(first) & np.isfinite(second)
     count = int(known.sum())
     if count < 3:

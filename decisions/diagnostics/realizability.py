@@ -6,6 +6,7 @@ import numpy as np
 
 from decisions.errors import DataError
 from decisions.policy import BoolArray, FloatArray, IntArray
+from decisions.shapes import check_shape, check_table
 
 BINS = 15
 ROWS_A_BIN = 50  # effective
@@ -32,9 +33,11 @@ def exact(scores: FloatArray, truth: FloatArray, eligible: BoolArray) -> Realiza
     The greedy action is the eligible one with the highest score, ties to the smallest index.
 
     Raises:
-        DataError: no row, a row without an eligible action, or a NaN where one is eligible.
+        DataError: no row, shapes that disagree, a row without an eligible action, or a NaN where
+            one is eligible.
     """
     chosen, others = _strata(scores, eligible)
+    check_shape(scores.shape, truth=truth)
     wrong = np.argwhere(eligible & ~np.isfinite(truth))
     if len(wrong):
         raise DataError(
@@ -71,13 +74,17 @@ def from_logs(
         bins: at most so many, and fewer where the effective sample is below 50 a bin.
 
     Raises:
-        DataError: no row, a NaN, a propensity outside (0, 1], or an action not eligible; the
-            message names the row.
+        DataError: no row, shapes that disagree, a NaN, a propensity outside (0, 1], or an action
+            not eligible; the message names the row.
     """
     chosen, _ = _strata(scores, eligible)
-    rows = np.arange(len(scores))
+    n, k = scores.shape
+    check_shape((n,), action=action, reward=reward, propensity=propensity)
+    rows = np.arange(n, dtype=np.int64)
+    unknown = (action < 0) | (action >= k)
+    allowed = ~unknown & eligible[rows, np.where(unknown, 0, action)]
     for name, wrong, wanted in (
-        ("action", ~eligible[rows, action], "an eligible action"),
+        ("action", ~allowed, "an eligible action"),
         ("reward", ~np.isfinite(reward), "a finite reward"),
         ("propensity", ~((propensity > 0) & (propensity <= 1)), "a propensity in (0, 1]"),
     ):
@@ -95,6 +102,7 @@ def from_logs(
 
 def _strata(scores: FloatArray, eligible: BoolArray) -> tuple[BoolArray, BoolArray]:
     """The greedy action of each row and the other eligible ones, both (n, k)."""
+    check_table(scores=scores, eligible=eligible)
     if not len(scores):
         raise DataError("scores: no row; wanted at least one")
     wrong = np.flatnonzero(~eligible.any(axis=1) | (eligible & ~np.isfinite(scores)).any(axis=1))

@@ -194,7 +194,7 @@ def test_equal_rows_have_no_width() -> None:
 def test_values_out_of_range_are_refused() -> None:
     with pytest.raises(DataError, match=r"in \[0, 1\]"):
         betting(np.array([0.0, 2.0]))
-    with pytest.raises(DataError, match="non-negative"):
+    with pytest.raises(DataError, match="0 or more"):
         bernstein_path(np.array([-1.0]), alpha=0.05)
     with pytest.raises(DataError, match=r"in \[0, 1\]"):
         bernstein_sequence(np.ones(1), np.array([2.0]))

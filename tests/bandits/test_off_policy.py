@@ -309,7 +309,7 @@ def test_probabilities_that_are_none_are_refused() -> None:
 
     with pytest.raises(DataError, match="sum to"):
         evaluate_pair(log, candidate=target * 2, champion=logging)
-    with pytest.raises(DataError, match="wanted one row a decision"):
+    with pytest.raises(DataError, match=r"probabilities has shape \(10, 5\), wanted \(500, 5\)"):
         evaluate_pair(log, candidate=target[:10], champion=logging)
 
 

@@ -179,9 +179,9 @@ def test_a_number_that_is_missing_is_an_average_one() -> None:
     ("change", "message"),
     [
         ({"action": np.array([0, 9])}, "action 9 in row 1"),
-        ({"reward": np.array([0.0, np.nan])}, "reward nan in row 1"),
+        ({"reward": np.array([0.0, np.nan])}, "reward of row 1 is nan"),
         ({"reward": np.array([0.0, 2.0])}, "reward 2.0 in row 1"),
-        ({"reward": np.array([0.0])}, "1 rewards"),
+        ({"reward": np.array([0.0])}, "reward has shape"),
         ({"context": pl.DataFrame({"shop": ["a", "b"]})}, "no column 'size'"),
         (
             {"context": pl.DataFrame({"shop": ["a", "b"], "size": [1.0, np.inf]})},

@@ -64,7 +64,7 @@ def test_negatives_share_by_hand() -> None:
     [
         (lambda: exploration(P[:0], MASK[:0], np.ones(0)), "probabilities: no row"),
         (lambda: exploration(P * NAN, MASK, np.ones(3)), "probabilities: row 0 holds nan"),
-        (lambda: exploration(P, MASK, np.array([0.1, NAN, 1])), "propensity: row 1 holds nan"),
+        (lambda: exploration(P, MASK, np.array([0.1, NAN, 1])), "propensity of row 1 is nan"),
         (lambda: score_distance(np.ones(0), np.ones(2)), "scores before: no row"),
         (lambda: score_distance(np.ones(2), np.array([1, np.inf])), "scores after: row 1 holds"),
         (lambda: negatives_share(np.array([1.0, 0.0, NAN])), "reward: row 2 holds nan"),
