@@ -38,6 +38,7 @@ COMMANDS = (  # panel, name, module, attribute, help
     ("Local stack", "doctor", "stack", "doctor", "Find what is wrong, and what to do about it."),
     ("Govern", "migrate", "govern", "migrate", "Create the schema, or bring it up to date."),
     ("Govern", "promote", "govern", "promote", "Make a generation champion by hand; roll back."),
+    ("Evidence", "report", "standing", "report", "What each domain shows: verdicts and series."),
     ("Evidence", "audit", "audit", "app", "Verify, anchor and export the chain of seals."),
     ("Evidence", "replay", "replay", "replay", "Take stored decisions again, bit for bit."),
     ("Run", "lotsizing", "lotsizing", "app", "Plans for plants of your own."),

@@ -27,7 +27,7 @@ def main() -> None:
         flow.process_cutoffs(
             Database(required_database_url(given)),
             domain_named(name),
-            [datetime.fromisoformat(each) for each in cutoffs],
+            [datetime.fromisoformat(cutoff) for cutoff in cutoffs],
             first=datetime.fromisoformat(first),
             seed=given.seed,
             holder=f"earlier/{name}",

@@ -11,7 +11,11 @@ def all_domains() -> tuple[Domain, ...]:
     """Every domain there is, by name: a folder in this package is one, or holds several."""
     folders = [module.name for module in iter_modules(__path__) if module.ispkg]
     modules = [import_module(f"{__name__}.{folder}") for folder in folders]
-    domains = [each for m in modules for each in getattr(m, "DOMAINS", ()) or (m.DOMAIN,)]
+    domains = [
+        domain
+        for module in modules
+        for domain in getattr(module, "DOMAINS", None) or (module.DOMAIN,)
+    ]
     return tuple(sorted(domains, key=lambda domain: domain.name))
 
 
