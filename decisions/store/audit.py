@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -90,7 +91,7 @@ class Audit:
     scope: Scope = field(default=ALL, compare=False)
 
 
-Batches = Callable[[Kind], Iterator[pl.DataFrame]]
+Batches = Callable[[Kind], Generator[pl.DataFrame]]
 Progress = Callable[[Seal], None]
 
 
@@ -346,9 +347,10 @@ def _audit(
     last = broken[0].seal if broken else None
     count = 0
     for kind in KINDS.values():
-        batches = (each for each in rows(kind) if each["seal"][0] not in passed)
-        checker = _Rows(kind, iter(sealed[kind.name]), batches, progress)
-        found = checker.first_broken(beyond=last)
+        with closing(rows(kind)) as stored:
+            batches = (each for each in stored if each["seal"][0] not in passed)
+            checker = _Rows(kind, iter(sealed[kind.name]), batches, progress)
+            found = checker.first_broken(beyond=last)
         count += checker.rows
         if found is not None:
             broken.append(found)
@@ -479,7 +481,8 @@ def _sealed_rows(connection: Connection, kind: Kind, scope: Scope) -> Generator[
         key=sql.SQL(", ").join(map(sql.Identifier, kind.key)),
     )
     driver = raw(connection)
-    yield from _by_seal(copy_format.stream(driver, statement.as_bytes(driver)))
+    with closing(copy_format.stream(driver, statement.as_bytes(driver))) as blocks:
+        yield from _by_seal(blocks)
 
 
 def _by_seal(blocks: Iterable[pl.DataFrame]) -> Generator[pl.DataFrame]:

@@ -174,14 +174,24 @@ def describe(connection: "psycopg.Connection[Any]", statement: bytes) -> dict[st
 
 def fetch(connection: "psycopg.Connection[Any]", statement: "Query") -> pl.DataFrame:
     """All rows of a query."""
-    blocks = list(stream(connection, statement))
+    blocks = list(_blocks(connection, statement, rows=100_000))
     return pl.concat(blocks) if len(blocks) > 1 else blocks[0]
 
 
 def stream(
     connection: "psycopg.Connection[Any]", statement: "Query", *, rows: int = 100_000
 ) -> Generator[pl.DataFrame]:
-    """The rows of a query in frames of up to `rows` rows; at least one frame, maybe empty."""
+    """The rows of a query in frames of up to `rows` rows; at least one frame, maybe empty.
+
+    One that is closed before its end cancels the query, and leaves the transaction as it was.
+    """
+    with connection.transaction():  # a savepoint: to cancel a query aborts its transaction
+        yield from _blocks(connection, statement, rows=rows)
+
+
+def _blocks(
+    connection: "psycopg.Connection[Any]", statement: "Query", *, rows: int
+) -> Generator[pl.DataFrame]:
     assert isinstance(statement, bytes)
     types = describe(connection, statement)
     unknown = [name for name, oid in types.items() if oid not in _SCALARS | _ARRAYS]

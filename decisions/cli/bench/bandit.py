@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean, median, stdev
@@ -19,11 +18,11 @@ from decisions.bandits.linear import Scaling, no_rows
 from decisions.bandits.oracles import RegressionOracle, fit_lightgbm
 from decisions.bandits.policies import BanditPolicy, OraclePolicy, SquareCB, Uniform
 from decisions.bandits.training_set import PairFeatures, TrainingSet, pair_features
+from decisions.cli.bench.peers import library
 from decisions.cli.report import Workbench
 from decisions.domains.payments.actions import FLAG_MATRIX, FLAGS, eligible
 from decisions.domains.payments.features import observe
 from decisions.domains.payments.simulator import Environment, policy_value
-from decisions.errors import DecisionsError
 from decisions.evaluation import mean_estimate
 from decisions.policy import BoolArray, FloatArray, IntArray, choose, pick
 from decisions.seeds import RowKeys
@@ -53,7 +52,7 @@ def run(bench: Workbench) -> None:
     Raises:
         DecisionsError: vowpalwabbit is not installed.
     """
-    workspace = _vowpal_wabbit()
+    workspace = library("vowpalwabbit").Workspace
     check_parity(bench, workspace)
     stream = _stream(DECISIONS)
     theirs, lines = _act_online(stream, workspace, bench)
@@ -65,16 +64,6 @@ def run(bench: Workbench) -> None:
         stream.context.write_parquet(table)
         _check_speed(bench, stream, workspace, text=text, table=table)
     _check_batch(bench, stream)
-
-
-def _vowpal_wabbit() -> Any:
-    try:
-        return import_module("vowpalwabbit").Workspace
-    except ImportError as error:
-        raise DecisionsError(
-            "this benchmark needs vowpalwabbit, which is not installed:"
-            " pip install -e '.[bench]' -c constraints.txt"
-        ) from error
 
 
 def _stream(n: int) -> Stream:

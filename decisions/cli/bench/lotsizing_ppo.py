@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from statistics import median
 
+from decisions.cli.bench.peers import library
 from decisions.cli.report import Workbench
 from decisions.domains.lotsizing.environment import PlantEnvironment
 from decisions.domains.lotsizing.gymnasium_environments import PlantEnv
@@ -49,15 +50,13 @@ def ours(config: PPO) -> Side:
     return measure
 
 
-def peer(count: int) -> float:
+def theirs(count: int) -> float:
     """Steps a processor second of Stable-Baselines3: one rollout and the update after it."""
-    from stable_baselines3 import PPO as PeerPPO
-    from stable_baselines3.common.vec_env import DummyVecEnv
-
+    sb3 = library("stable_baselines3")
     environment = PlantEnvironment(Plant(packaged(INSTANCE)), masked=False)
-    plants = DummyVecEnv([lambda: PlantEnv(environment)] * PEER_PLANTS)
+    plants = sb3.common.vec_env.DummyVecEnv([lambda: PlantEnv(environment)] * PEER_PLANTS)
     with threads(count):
-        agent = PeerPPO(
+        agent = sb3.PPO(
             "MlpPolicy",
             plants,
             n_steps=PEER_PERIODS,
@@ -75,7 +74,7 @@ def peer(count: int) -> float:
 
 SIDES: dict[str, Side] = {
     **{name: ours(replace(config, spread_starts=False)) for name, config in OURS.items()},
-    "Stable-Baselines3": peer,
+    "Stable-Baselines3": theirs,
 }
 
 

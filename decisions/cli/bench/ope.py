@@ -9,8 +9,8 @@ import numpy as np
 
 from decisions.bandits import estimators as ours
 from decisions.bandits.intervals import cluster_bootstrap
+from decisions.cli.bench.peers import library
 from decisions.cli.report import Workbench
-from decisions.errors import DecisionsError
 from decisions.policy import BoolArray, FloatArray, IntArray, choose, pick
 from decisions.seeds import stream
 
@@ -23,23 +23,11 @@ COVERAGE_RESAMPLES = 500  # of the peer, a log: half the number timed, for time'
 
 def run(bench: Workbench) -> None:
     """Same estimates to 1e-12, then speed at a million rows, then coverage of a known value."""
-    peer = _peer("obp.ope")
-    _points(bench, peer)
-    loop: Callable[..., dict[str, float]] = _peer(
-        "obp.utils"
-    ).estimate_confidence_interval_by_bootstrap
+    _points(bench, library("obp.ope"))
+    utilities = library("obp.utils")
+    loop: Callable[..., dict[str, float]] = utilities.estimate_confidence_interval_by_bootstrap
     _speed(bench, loop)
     _coverage(bench, loop)
-
-
-def _peer(module: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise DecisionsError(
-            f"cannot import {module} ({error}): install the extra `bench`, and then"
-            " `pip install --no-deps obp==0.4.1`"
-        ) from error
 
 
 class _Log:
