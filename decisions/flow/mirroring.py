@@ -40,6 +40,7 @@ def track(db: Database, domain: Domain, url: str | None) -> None:
     Tracker(url, domain.name).publish(
         records,
         context=domain.observe(pl.LazyFrame(schema=domain.units)).collect_schema(),
+        actions=domain.actions,
         reward=domain.reward,
         champion=champion,
         challenger=max(others, default=None),

@@ -10,17 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from platform import python_version
 from tempfile import TemporaryDirectory
 from typing import cast
 
 import polars as pl
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
-from mlflow.types import ColSpec, Schema, TensorSpec
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import Array
 
+from decisions.actions import ActionBox, ActionSet
 from decisions.errors import StoreError
 from decisions.evaluation import Estimate, Evaluation
 from decisions.gate import Verdict
@@ -55,25 +58,29 @@ class Record:
     curve: Sequence[tuple[int, float, float, float]] = ()  # of training: steps, mean, its interval
 
 
-def _type(dtype: pl.DataType) -> str:
-    """MLflow's name of a column's type; whole numbers of every width are "long"."""
+def _type(dtype: pl.DataType) -> DataType | Array:
+    """MLflow's type of a column; whole numbers of every width are "long"."""
+    if isinstance(dtype, pl.List):
+        return Array(_type(cast("pl.DataType", dtype.inner)))
     if dtype.is_float():
-        return "double"
+        return DataType.double
     if dtype.is_temporal():
-        return "datetime"
+        return DataType.datetime
     if dtype == pl.Boolean():
-        return "boolean"
-    return "long" if dtype.is_integer() else "string"
+        return DataType.boolean
+    return DataType.long if dtype.is_integer() else DataType.string
 
 
-def signature(context: pl.Schema) -> ModelSignature:
-    """Context columns in; action index and the propensity it was drawn with out."""
-    columns: list[ColSpec | TensorSpec] = [
-        ColSpec(_type(dtype), name) for name, dtype in context.items()
-    ]
+def signature(context: pl.Schema, actions: ActionSet | ActionBox) -> ModelSignature:
+    """Context columns in; the action, and the propensity it was drawn with, out.
+
+    An action is an index, or a vector of a box. The parameters are those of `served`.
+    """
+    action = Array(DataType.double) if isinstance(actions, ActionBox) else DataType.long
     return ModelSignature(
-        inputs=Schema(columns),
-        outputs=Schema([ColSpec("long", "action"), ColSpec("double", "propensity")]),
+        inputs=Schema([ColSpec(_type(dtype), name) for name, dtype in context.items()]),
+        outputs=Schema([ColSpec(action, "action"), ColSpec(DataType.double, "propensity")]),
+        params=ParamSchema([ParamSpec(name, DataType.long, 0) for name in ("seed", "first")]),
     )
 
 
@@ -177,23 +184,32 @@ class Tracker:
 
     def _experiment(self, client: MlflowClient) -> str:
         found = client.get_experiment_by_name(self.domain)
+        if found is not None and found.lifecycle_stage == LifecycleStage.DELETED:
+            number = found.experiment_id
+            raise StoreError(
+                f"the experiment {self.domain} (number {number}) was deleted in MLflow at"
+                f" {self.uri}: bring it back with `mlflow experiments restore -x {number}`, or"
+                f" remove it for good with `mlflow gc --experiment-ids {number}`, both with"
+                " MLFLOW_TRACKING_URI set to that address, and run the publish task again"
+            )
         if found is not None:
             return found.experiment_id
         return client.create_experiment(self.domain, artifact_location=self.artifact_location)
 
     def _runs(self, client: MlflowClient, experiment: str) -> dict[int, Run]:
-        """The run of each generation."""
+        """Our run of each generation; others of the experiment are left alone."""
         found: dict[int, Run] = {}
         token: str | None = None
         while token != "":  # the server's sign of the last page is no token
             page = client.search_runs([experiment], max_results=1000, page_token=token)
-            found |= {
-                int(run.data.tags["generation"]): run
-                for run in page
-                if "generation" in run.data.tags
-            }
+            found |= {int(run.data.tags["generation"]): run for run in page if self._ours(run)}
             token = cast("str | None", page.token) or ""
         return found
+
+    def _ours(self, run: Run) -> bool:
+        tags = run.data.tags
+        marked = tags.get("domain") == self.domain or "artefact_sha256" in tags
+        return marked and tags.get("generation", "").isdecimal()
 
     def _versions(self, client: MlflowClient) -> dict[str, str]:
         """The version of the registered model that each run made, by run id."""
@@ -212,19 +228,22 @@ class Tracker:
         records: Sequence[Record],
         *,
         context: pl.Schema,
+        actions: ActionSet | ActionBox,
         reward: str,
         champion: int,
         challenger: int | None,
     ) -> list[str]:
         """One finished run a record, the model registered, aliases as in SQL; the run ids.
 
-        `records` are in order of number; a run that is finished already is left as it is, one
-        that a killed worker left half-done is completed.
+        `records` are in order of number. A run that is finished already is left as it is, one
+        that a killed worker left half-done is completed; whatever has no registered version, such
+        as one that was deleted, is registered.
 
         Raises:
-            StoreError: MLflow cannot be reached or refuses.
+            StoreError: MLflow cannot be reached or refuses, or the experiment was deleted there.
         """
         client = self.client()
+        form = signature(context, actions)
         try:
             experiment = self._experiment(client)
             aliases = self._aliases(client)
@@ -235,11 +254,11 @@ class Tracker:
                 if run is None or run.info.status != _DONE:
                     run = run or self._create(client, experiment, record)
                     figure = value_by_generation(records[: index + 1], reward=reward)
-                    self._fill(client, run, record, context=context, figure=figure)
-                    if run.info.run_id not in versions:
-                        versions[run.info.run_id] = self._register(client, run, record)
+                    self._fill(client, run, record, form=form, figure=figure)
                     client.set_terminated(run.info.run_id, _DONE, end_time=_milliseconds(record))
                     runs[record.number] = run
+                if run.info.run_id not in versions:
+                    versions[run.info.run_id] = self._register(client, run, record)
             ids = {number: run.info.run_id for number, run in runs.items()}
             for alias, number in {"champion": champion, "challenger": challenger}.items():
                 version = None if number is None else versions.get(ids.get(number, ""))
@@ -255,7 +274,7 @@ class Tracker:
         return client.create_run(
             experiment,
             start_time=_milliseconds(record),
-            tags={"generation": str(record.number)},
+            tags={"generation": str(record.number), "domain": self.domain},
             run_name=f"generation {record.number}: {record.policy}",
         )
 
@@ -265,7 +284,7 @@ class Tracker:
         run: Run,
         record: Record,
         *,
-        context: pl.Schema,
+        form: ModelSignature,
         figure: Figure,
     ) -> None:
         """Everything of a run but its state: one batch of values, one folder of files."""
@@ -303,15 +322,15 @@ class Tracker:
             artifact_path="model",
             run_id=run.info.run_id,
             utc_time_created=record.cutoff.isoformat(),
-            signature=signature(context),
+            signature=form,
             model_uuid=digest[:32],
-            flavors={
-                "decisions": {
-                    "artefact": "artefact.tar",
-                    "artefact_sha256": digest,
-                    "loader": "decisions.store.artifacts.unpack",
-                }
-            },
+        )
+        model.add_flavor(
+            "python_function",
+            loader_module="decisions.served",
+            data="artefact.tar",
+            python_version=python_version(),
+            config={"domain": self.domain, "artefact_sha256": digest},
         )
         with TemporaryDirectory() as scratch:
             folder = Path(scratch)

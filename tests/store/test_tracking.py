@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 
 from decisions import flow
+from decisions.actions import ActionSet
 from decisions.errors import StoreError
 from decisions.evaluation import Estimate, Evaluation
 from decisions.gate import Reason, Verdict
@@ -83,6 +84,7 @@ def publish(
     return tracker.publish(
         [record(number) for number in numbers],
         context=CONTEXT,
+        actions=ActionSet(names=("send", "ask")),
         reward="authorised share",
         champion=champion,
         challenger=challenger,
@@ -138,6 +140,53 @@ def test_a_run_left_half_done_is_completed(
     ids = publish(tracker, [0], champion=0, challenger=None)
 
     assert tracker.client().get_run(ids[0]).info.status == "FINISHED"
+
+
+def test_a_version_that_was_deleted_comes_back_with_its_alias(tracker: Tracker) -> None:
+    ids = publish(tracker, [0, 1], champion=1, challenger=0)
+    client = tracker.client()
+    lost = client.get_model_version_by_alias("payments", "champion")
+    client.delete_model_version("payments", lost.version)
+
+    publish(tracker, [0, 1], champion=1, challenger=0)
+
+    back = client.get_model_version_by_alias("payments", "champion")
+    assert (back.run_id, back.tags["generation"]) == (ids[1], "1")
+    client.delete_registered_model("payments")
+    publish(tracker, [0, 1], champion=0, challenger=1)
+    assert client.get_model_version_by_alias("payments", "champion").run_id == ids[0]
+    assert len(client.search_model_versions("name = 'payments'")) == 2
+
+
+def test_a_deleted_experiment_is_told_with_the_way_out(tracker: Tracker) -> None:
+    publish(tracker, [0], champion=0, challenger=None)
+    client = tracker.client()
+    experiment = client.get_experiment_by_name("payments")
+    assert experiment is not None
+    number = experiment.experiment_id
+    client.delete_experiment(number)
+
+    with pytest.raises(StoreError, match=f"mlflow experiments restore -x {number}"):
+        publish(tracker, [0], champion=0, challenger=None)
+
+    client.restore_experiment(number)
+    publish(tracker, [0], champion=0, challenger=None)
+
+
+@pytest.mark.parametrize("generation", ["two", "1", "-1", ""])
+def test_runs_of_others_are_left_alone(tracker: Tracker, generation: str) -> None:
+    publish(tracker, [0], champion=0, challenger=None)
+    client = tracker.client()
+    experiment = client.get_experiment_by_name("payments")
+    assert experiment is not None
+    tags = {"generation": generation}
+    foreign = client.create_run(experiment.experiment_id, tags=tags).info.run_id
+
+    ids = publish(tracker, [0, 1], champion=1, challenger=None)
+
+    assert foreign not in ids
+    assert client.get_run(foreign).info.status == "RUNNING"
+    assert client.get_model_version_by_alias("payments", "champion").run_id == ids[1]
 
 
 def test_an_mlflow_that_does_not_answer_is_a_named_error(monkeypatch: pytest.MonkeyPatch) -> None:
