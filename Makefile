@@ -1,11 +1,14 @@
-# `make help` lists the targets. Everything is installed into .venv, once, from constraints.txt.
+# `make help` lists the targets. What runs is installed into .venv, once, from constraints.txt; the
+# first `make test` or `make lint` adds the tools of developers.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
 ARGS ?=
 WORKERS ?= 3
-EXTRAS := stack,airflow,dashboards,rl,dev
+EXTRAS := stack,airflow,dashboards,rl
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 BENCHMARKS := ledger ope bandit lotsizing-env lotsizing-ppo
 
 .DEFAULT_GOAL := help
@@ -14,17 +17,21 @@ BENCHMARKS := ledger ope bandit lotsizing-env lotsizing-ppo
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
-install: $(STAMP)  ## Install everything into .venv
+install: $(DEV)  ## Install everything into .venv
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV): some minutes, once; PyTorch is the largest part."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
+	$(PIP) -e ".[$(EXTRAS)]"
 	# The Open Bandit logs lie in this wheel. It is never imported: its dependencies are not needed.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps obp==0.4.1
+	$(PIP) --no-deps obp==0.4.1
 	touch $(STAMP)
 
-run: install  ## The main job: start the stack, run the days, show the table (ARGS=--headless)
+$(DEV): $(STAMP)
+	$(PIP) -e ".[$(EXTRAS),dev]"
+	touch $(DEV)
+
+run: $(STAMP)  ## The main job: start the stack, run the days, show the table (ARGS=--headless)
 	$(BIN)/decisions run $(ARGS)
 
 test: install  ## The tests, three at a time (ARGS="-k seeds" for some, WORKERS=1 to debug)
@@ -36,8 +43,8 @@ lint: install  ## Format, lint, types, direction of imports
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
-$(VENV)/.bench: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS),bench]"
+$(VENV)/.bench: $(DEV)
+	$(PIP) -e ".[$(EXTRAS),dev,bench]"
 	touch $@
 
 bench: $(VENV)/.bench  ## The benchmarks against other libraries (installs those)
