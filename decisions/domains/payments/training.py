@@ -38,7 +38,7 @@ from decisions.policy import BoolArray, IntArray, Policy, total_variation
 from decisions.seeds import stream
 
 
-def settled(history: pl.LazyFrame) -> pl.DataFrame:
+def settled(history: pl.LazyFrame, *, what: str = "decision") -> pl.DataFrame:
     """The decisions of `history` whose outcome was known, in the order of their ids.
 
     Raises:
@@ -47,7 +47,7 @@ def settled(history: pl.LazyFrame) -> pl.DataFrame:
     rows = history.filter(pl.col("reward").is_not_null()).sort("decision_id").collect()
     if rows.is_empty():
         raise DataError(
-            "no decision of the window has a known outcome: train later, or look further back"
+            f"no {what} of the window has a known outcome: train later, or look further back"
         )
     return rows
 
@@ -55,6 +55,23 @@ def settled(history: pl.LazyFrame) -> pl.DataFrame:
 def context_of(rows: pl.DataFrame) -> pl.DataFrame:
     """The context of each row of a history frame, as `observe` gives it."""
     return rows.lazy().pipe(observe).collect()
+
+
+def settled_exploring(history: pl.LazyFrame) -> pl.DataFrame:
+    """The settled rows of the arm "explore", which alone teach.
+
+    Raises:
+        DataError: no row of that arm, or none with a known outcome; the arms seen are named.
+    """
+    arms = history.group_by("arm").len().sort("arm").collect()
+    counts = dict(arms.iter_rows())
+    if counts and "explore" not in counts:
+        seen = ", ".join(f"{arm} {count}" for arm, count in counts.items())
+        raise DataError(
+            f"no decision of the window has the arm explore (seen: {seen}): only rows whose action"
+            " was drawn at random teach; log them as explore, with the probabilities drawn from"
+        )
+    return settled(history.filter(pl.col("arm") == "explore"), what="exploring decision")
 
 
 def logged_actions(rows: pl.DataFrame) -> IntArray:
@@ -129,7 +146,7 @@ class Recipe:
         Raises:
             DataError: no exploring row has a known outcome.
         """
-        rows = settled(history.filter(pl.col("arm") == "explore"))
+        rows = settled_exploring(history)
         data = TrainingSet(
             context=context_of(rows),
             action=logged_actions(rows),
@@ -219,7 +236,7 @@ class StabilisedRecipe:
         )
 
     def _begun(self, history: pl.LazyFrame) -> Stabilised:
-        rows = settled(history.filter(pl.col("arm") == "explore"))
+        rows = settled_exploring(history)
         basis = basis_of(
             context_of(rows), flags=FLAG_MATRIX, categorical=CATEGORIES, numeric=NUMERIC
         )

@@ -1,5 +1,6 @@
 """An organisation's own payments instead of the simulator: tables in, checked, a `World` out."""
 
+import logging
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,6 +13,8 @@ from decisions.domains.payments.tables import Reader, Table, checked
 from decisions.errors import DataError
 from decisions.frames import DECISIONS, OUTCOMES, decision_problems
 
+log = logging.getLogger(__name__)
+ROUNDING = 1e-6  # by which probabilities of a log may miss their sum, or the propensity its own
 LOOKBACK = timedelta(days=7)  # how much older an attempt may be than its decision and outcome
 
 
@@ -73,6 +76,9 @@ def logged(read: Reader, start: datetime, end: datetime) -> Log:
     outcome comes with the span in which it became known: also that of an earlier decision, with
     its attempt, up to LOOKBACK before `start`. Attempts without either are left out.
 
+    Probabilities that miss a sum of one by up to 1e-6, as single precision does, are divided by
+    their sum, and the propensity is taken from them (`_renormalised`); how many is logged.
+
     Where the number behind a draw was not kept, `uniform` is the middle of the interval that
     gives the logged action, so replaying the row gives it again.
 
@@ -87,6 +93,7 @@ def logged(read: Reader, start: datetime, end: datetime) -> Log:
     seen = checked(read("decisions", earliest, end), "decisions").with_row_index("row")
     raw = seen.filter(pl.col("decided_at") >= start)
     _check_attempts(raw, attempts)
+    raw = _renormalised(raw)
     decisions = _as_logged(raw)
     _check_decisions(decisions, raw, end)
     outcomes = known.join(seen.select("reference", "decided_at"), on="reference", validate="1:1")
@@ -101,6 +108,40 @@ def logged(read: Reader, start: datetime, end: datetime) -> Log:
         decisions=decisions.sort("decided_at", "reference"),
         outcomes=outcomes,
     )
+
+
+def _renormalised(raw: pl.DataFrame) -> pl.DataFrame:
+    """`raw` with rounded probabilities put right: divided by a sum that is off by up to ROUNDING.
+
+    Where the listed probability of the action is within ROUNDING of the propensity, it takes its
+    place. Single precision gives a sum of 1.0000000055, where the store wants one to 1e-9 and the
+    propensity to the bit; what is further off is left for the rules to refuse.
+    """
+    total = pl.col("probabilities").list.sum()
+    rounded = ((total - 1).abs() > 1e-9) & ((total - 1).abs() <= ROUNDING)
+    scaled = raw.with_columns(
+        pl.when(rounded)
+        .then(pl.col("probabilities") / total)
+        .otherwise("probabilities")
+        .alias("probabilities")
+    )
+    chosen = (
+        scaled.select("row", "action", "eligible", "probabilities")
+        .explode("eligible", "probabilities")
+        .filter(pl.col("eligible") == pl.col("action"))
+        .select("row", chosen="probabilities")
+    )
+    joined = scaled.join(chosen, on="row", how="left", validate="1:1", maintain_order="left")
+    near = ((pl.col("chosen") - pl.col("propensity")).abs() <= ROUNDING).fill_null(value=False)
+    exact = joined.with_columns(
+        propensity=pl.when(near).then("chosen").otherwise("propensity")
+    ).drop("chosen")
+    changed = int((exact["propensity"] != raw["propensity"]).sum())
+    scaled_rows = int(raw.select(rounded.sum()).item())
+    if changed or scaled_rows:
+        facts = {"renormalised": scaled_rows, "propensities": changed, "decisions": len(raw)}
+        log.info("rounded probabilities of a log were put right", extra=facts)
+    return exact
 
 
 def _check_attempts(raw: pl.DataFrame, attempts: pl.DataFrame) -> None:

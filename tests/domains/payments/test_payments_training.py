@@ -226,6 +226,18 @@ def test_a_window_without_outcomes_is_an_error_that_names_it(
         SMALL(nothing.lazy(), [], stream(1, "train"))
 
 
+@pytest.mark.parametrize("recipe", [SMALL, StabilisedRecipe()])
+def test_a_window_without_exploring_rows_says_what_is_missing(
+    uniform_history: pl.DataFrame, recipe: Recipe | StabilisedRecipe
+) -> None:
+    exploiting = uniform_history.with_columns(arm=pl.lit("exploit")).lazy()
+
+    with pytest.raises(
+        DataError, match=rf"arm explore \(seen: exploit {uniform_history.height}\)"
+    ):
+        recipe(exploiting, [], stream(1, "test"))
+
+
 def test_a_window_in_which_all_was_authorised_explores_uniformly(
     uniform_history: pl.DataFrame,
 ) -> None:

@@ -199,6 +199,56 @@ def test_a_log_that_breaks_a_rule_is_refused(alter: Alter, words: str) -> None:
         logged(read, START, START + DAY)
 
 
+def test_probabilities_of_single_precision_are_renormalised_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    single = decisions().with_columns(
+        pl.col("probabilities").cast(pl.List(pl.Float32)), pl.col("propensity").cast(pl.Float32)
+    )
+    exact = pl.int_range(pl.len()) % 2 == 0  # half of the rows beside a propensity in full
+    mixed = single.with_columns(
+        propensity=pl.when(exact)
+        .then(decisions()["propensity"])
+        .otherwise(pl.col("propensity").cast(pl.Float64))
+    )
+    sums = mixed["probabilities"].cast(pl.List(pl.Float64)).list.sum()
+    rounded = int(((sums - 1).abs() > 1e-9).sum())
+    assert rounded > 0
+
+    with caplog.at_level("INFO"):
+        log = logged(reader(decisions=mixed), START, START + DAY)
+
+    assert ((log.decisions["probabilities"].list.sum() - 1).abs() <= 1e-9).all()
+    own = decisions().sort("decided_at")
+    np.testing.assert_allclose(log.decisions["propensity"], own["propensity"], atol=1e-6)
+    [record] = [r for r in caplog.records if "put right" in r.message]
+    assert record.__dict__["renormalised"] == rounded
+    assert log.decisions["action"].list.first().cast(pl.Int64).equals(own["action"])
+
+
+def test_a_sound_log_is_not_renormalised(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        log = logged(reader(), START, START + DAY)
+
+    own = decisions().sort("decided_at")
+    assert log.decisions["propensity"].equals(own["propensity"])
+    assert log.decisions["probabilities"].to_list() == own["probabilities"].to_list()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("off", [2e-6, -2e-6])
+def test_what_is_off_by_more_than_rounding_is_refused(off: float) -> None:
+    sums = decisions().with_columns(
+        pl.col("probabilities") * (1 + off), propensity=pl.col("propensity") * (1 + off)
+    )
+    own = decisions().with_columns(propensity=pl.col("propensity") + off)
+
+    with pytest.raises(DataError, match="do not sum to one"):
+        logged(reader(decisions=sums), START, START + DAY)
+    with pytest.raises(DataError, match="not the probability of the action"):
+        logged(reader(decisions=own), START, START + DAY)
+
+
 def test_a_decision_before_its_attempt_is_refused_by_row() -> None:
     early = decisions().with_columns(
         pl.when(pl.int_range(pl.len()) == 6)
