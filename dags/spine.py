@@ -31,7 +31,7 @@ USUAL: dict[str, Any] = {
     "max_active_runs": 1,
 }
 RETRY: dict[str, Any] = {
-    "retries": int(os.environ.get("DECISIONS_RETRIES", "2")),
+    "retries": int(os.environ.get("DECISIONS_RETRIES") or 2),
     "retry_delay": timedelta(seconds=20),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=5),

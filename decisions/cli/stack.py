@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from decisions.errors import StackError
-from decisions.settings import settings
+from decisions.settings import configured, settings
 from decisions.stack import doctor as examination
 from decisions.stack import running
 from decisions.stack.airflow import password
@@ -59,7 +59,7 @@ def terminate_politely() -> None:
 
 def home() -> Path:
     """The folder of the local stack."""
-    return settings().home.expanduser().resolve()
+    return configured().home.expanduser().resolve()
 
 
 def print_addresses(stack: running.Stack) -> None:

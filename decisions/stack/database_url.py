@@ -4,6 +4,9 @@ import psycopg
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from decisions.errors import StoreError
+from decisions.store.database import address
+
 _SECRETS = ("password", "passfile", "sslpassword")  # libpq also takes these as ?name=value
 
 
@@ -11,7 +14,7 @@ def without_password(url: str) -> str:
     """An address that may be shown: no password, wherever in it one was given."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         return "(not an address)"
     if parsed.host is not None and "@" in parsed.host:  # of a password that was not quoted
         parsed = parsed.set(host=parsed.host.rpartition("@")[2])
@@ -23,9 +26,11 @@ def without_password(url: str) -> str:
 def ailment(url: str, *, timeout_s: int = 5) -> str | None:
     """Why no connection can be made, on one line without a password; None when one can."""
     try:
-        plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        plain = address(url).set(drivername="postgresql").render_as_string(hide_password=False)
         psycopg.connect(plain, connect_timeout=timeout_s).close()
-    except (ArgumentError, psycopg.Error) as error:
+    except StoreError as error:
+        return str(error)
+    except psycopg.Error as error:
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         return f"no answer at {without_password(url)}: {first}"
     return None

@@ -43,17 +43,17 @@ def find(home: Path) -> Stack | None:
     """The stack whose supervisor is alive, or None."""
     try:
         content: dict[str, Any] = json.loads((home / "stack.json").read_text())
-    except (OSError, ValueError):
-        return None
-    if not processes.is_alive(content["supervisor"], content["started"]):
-        return None
-    return Stack(
-        supervisor=(content["supervisor"], content["started"]),
-        phase=content["phase"],
-        addresses={key: content[key] for key in content if key.endswith("_url")},
-        checks={name: (url, part) for name, (url, part) in content.get("services", {}).items()},
-        owner=tuple(content["owner"]) if content.get("owner") else None,
-    )
+        services = content.get("services", {})
+        found = Stack(
+            supervisor=(content["supervisor"], content["started"]),
+            phase=content["phase"],
+            addresses={key: content[key] for key in content if key.endswith("_url")},
+            checks={name: (url, part) for name, (url, part) in services.items()},
+            owner=tuple(content["owner"]) if content.get("owner") else None,
+        )
+        return found if processes.is_alive(*found.supervisor) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # no stack, or a file that was never finished
 
 
 def find_lasting(home: Path, report: Callable[[str], None]) -> Stack | None:

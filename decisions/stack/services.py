@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from decisions.settings import Settings
+from decisions.settings import configured
 from decisions.stack.ports import LOOPBACK
 from decisions.stack.processes import mark
 
@@ -91,7 +91,7 @@ def services(home: Path, ports: Mapping[str, int]) -> list[Service]:
 
 def _sign_in() -> tuple[str, ...]:
     """Streamlit's secrets, when the dashboard asks people to sign in."""
-    file = Settings().sign_in_file
+    file = configured().sign_in_file
     return () if file is None else ("--secrets.files", str(file.resolve()))
 
 

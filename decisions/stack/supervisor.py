@@ -21,6 +21,7 @@ from pathlib import Path
 from honcho.manager import Manager
 
 from decisions.errors import DecisionsError, StackError
+from decisions.settings import configured
 from decisions.stack import ports, processes
 from decisions.stack.lock import held
 from decisions.stack.logs import ServiceLogs, tail
@@ -146,8 +147,8 @@ def _database(home: Path) -> Generator[tuple[str, Callable[[], str | None]]]:
     """The database's address, and what says how its server ended, None while it has not."""
     from decisions.stack.postgres import create_database, serving
 
-    own = os.environ.get("DECISIONS_DATABASE_URL")
-    if own:
+    own = configured().database_url
+    if own is not None:
         yield own, lambda: None
         return
     with serving(home / "postgres", env={**os.environ, **processes.mark(home)}) as server:
@@ -180,9 +181,9 @@ def is_published(home: Path) -> bool:
     """Whether a live supervisor has written `stack.json`."""
     try:
         content = json.loads((home / "stack.json").read_text())
-    except (OSError, ValueError):
+        return processes.is_alive(content["supervisor"], content["started"])
+    except (OSError, ValueError, KeyError, TypeError):  # none, or one that was never finished
         return False
-    return processes.is_alive(content["supervisor"], content["started"])
 
 
 def _serve(home: Path, tell: Callable[..., None], *, scheduled: bool) -> None:

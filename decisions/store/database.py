@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import polars as pl
 import psycopg
-from sqlalchemy import Connection, CursorResult, Engine, create_engine, make_url, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, Connection, CursorResult, Engine, create_engine, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from decisions.errors import StoreError
@@ -20,6 +20,7 @@ from decisions.store.queries import query
 if TYPE_CHECKING:
     from psycopg.abc import Query
 
+_FORM = "postgresql://USER:PASSWORD@HOST:PORT/NAME, an @ in the password written as %40"
 Role = Literal["decisions_writer", "decisions_reader", "owner"]
 
 
@@ -36,7 +37,7 @@ class Database:
     @property
     def place(self) -> str:
         """Host, port and name, without the password."""
-        url = make_url(self.url)
+        url = address(self.url)
         host = url.host or url.query.get("host", "localhost")
         return f"{host}:{url.port or 5432}/{url.database}"
 
@@ -115,12 +116,28 @@ class Database:
         return f"PostgreSQL at {self.place} refused: {said}"
 
 
+def address(url: str) -> URL:
+    """The parts of a database's address.
+
+    Raises:
+        StoreError: it is none of PostgreSQL's, or its password holds an @, which would be taken
+            for the end of the password; the message holds no part of it.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise StoreError(f"the database's address cannot be read: wanted {_FORM}") from None
+    if parsed.get_backend_name() not in ("postgresql", "postgres"):
+        raise StoreError(f"the database's address is not PostgreSQL's: wanted {_FORM}")
+    if "@" in (parsed.host or ""):
+        raise StoreError(f"the database's address holds more than one @: wanted {_FORM}")
+    return parsed
+
+
 @cache
 def _engine(url: str) -> Engine:
-    parsed = make_url(url)
-    if parsed.get_backend_name() not in ("postgresql", "postgres"):
-        raise StoreError(f"database address starts with {parsed.drivername}, wanted postgresql")
-    return create_engine(parsed.set(drivername="postgresql+psycopg"), poolclass=NullPool)
+    driver = address(url).set(drivername="postgresql+psycopg")
+    return create_engine(driver, poolclass=NullPool)
 
 
 def raw(connection: Connection) -> "psycopg.Connection[Any]":

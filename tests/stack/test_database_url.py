@@ -1,5 +1,6 @@
 import pytest
 
+from decisions.errors import StoreError
 from decisions.stack.database_url import ailment, without_password
 from decisions.store.database import Database
 
@@ -17,6 +18,7 @@ from decisions.store.database import Database
         ("postgresql://me@/x?host=/run/db", "postgresql://me@/x?host=/run/db"),
         ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
         ("hunter2", "(not an address)"),
+        ("postgresql://me:x@db:hunter2/x", "(not an address)"),
     ],
 )
 def test_an_address_is_shown_without_its_password(url: str, shown: str) -> None:
@@ -32,3 +34,32 @@ def test_no_answer_is_told_without_the_password() -> None:
 
     assert told.startswith("no answer at postgresql://me:***@127.0.0.1:9/x: ")
     assert "hunter2" not in told
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:hun@ter2@127.0.0.1:9/x",
+        "postgresql://me:hunter2@ter2@127.0.0.1:9/x",
+        "postgresql://me@127.0.0.1:hunter2/x",
+        "hunter2",
+        "mysql://me:hunter2@127.0.0.1/x",
+    ],
+)
+def test_an_address_that_cannot_be_read_is_told_without_any_part_of_it(url: str) -> None:
+    told = [str(ailment(url))]
+    for use in (lambda: Database(url).place, lambda: Database(url).read("unit/observed")):
+        with pytest.raises(StoreError, match="wanted postgresql://USER") as raised:
+            use()
+        told.append(str(raised.value))
+
+    assert all("wanted postgresql://USER" in text and "ter2" not in text for text in told), told
+
+
+def test_a_quoted_at_sign_of_a_password_is_read_and_not_shown() -> None:
+    db = Database("postgresql://me:hun%40ter2@127.0.0.1:9/x")
+
+    with pytest.raises(StoreError, match=r"127\.0\.0\.1:9/x cannot be reached") as raised:
+        db.read("unit/observed", domain="x", id_list=[1])
+
+    assert "ter2" not in str(raised.value)
