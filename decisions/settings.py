@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, cast
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     mlflow_url: str | None = None
     airflow_url: str | None = None
     dashboard_url: str | None = None
-    seed: int = Field(20_260_101, ge=0)  # of everything random that is not a study's
+    seed: Annotated[int, Field(ge=0)] = 20_260_101  # of everything random that is not a study's
     alert_webhook: str | None = None  # where changes of verdict are posted, as JSON
     alert_email: str | None = None  # addresses that are told of them, by Airflow's SMTP connection
     payments_transactions: str | None = None  # a folder or sql:SCHEMA; None: the simulator
@@ -102,7 +102,7 @@ def _addresses(file: Path) -> dict[str, Any]:
         raise StackError(_broken(file, str(error))) from error
     if not isinstance(running, dict):
         raise StackError(_broken(file, "it holds no JSON object"))
-    return running
+    return cast("dict[str, Any]", running)
 
 
 def _broken(file: Path, why: str) -> str:

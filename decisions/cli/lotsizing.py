@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from decisions.cli.report import check_writable
 from decisions.domains.lotsizing.annealing import CHAINS, tuned_rotation, tuned_turns
 from decisions.domains.lotsizing.instance import named
 
@@ -24,7 +25,7 @@ def lotsizing() -> None:
 @app.command()
 def tune(
     plants: Annotated[list[str], typer.Argument(help="Packaged plants, or JSON files of plants.")],
-    seed: Annotated[int, typer.Option(help="Of the search and its episodes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the search and its episodes.")] = 0,
     chains: Annotated[int, typer.Option(min=1, help="Annealings of the rotation.")] = CHAINS,
     out: Annotated[Path | None, typer.Option(help="Where to write; else standard output.")] = None,
 ) -> None:
@@ -33,9 +34,11 @@ def tune(
     The package's own `rotations.json` holds what this found with seed 0 and 3 chains for 15x5,
     20x10, 25x10 and 25x15, with the code of commit 881a638. Some minutes a plant.
     """
+    instances = [named(plant) for plant in plants]
+    if out is not None:
+        check_writable(out)
     records: dict[str, object] = {}
-    for plant in plants:
-        instance = named(plant)
+    for instance in instances:
         STDERR.print(f"{instance.name}: grouped rotation, {chains} annealings", markup=False)
         rotation = tuned_rotation(instance, seed=seed, chains=chains)
         STDERR.print(f"{instance.name}: improved rotation", markup=False)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from decisions.cli.report import Workbench, conduct
+from decisions.errors import DecisionsError
 from decisions.settings import required_database_url, settings
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
@@ -31,13 +32,15 @@ def replay(
     """
     if (decision is None) == (sample == 0):
         raise typer.BadParameter("give the id of a decision, or --sample N")
+    from decisions.domains import domain_named
+
+    known = domain_named(domain)
     if decision is not None:
         from decisions import replay as replaying
-        from decisions.domains import domain_named
         from decisions.store.database import Database
 
         db = Database(required_database_url(settings()))
-        words, equal = replaying.explain(db, domain_named(domain), decision)
+        words, equal = replaying.explain(db, known, decision)
         typer.echo(words)
         if equal is False:
             raise typer.Exit(1)
@@ -128,4 +131,7 @@ def child(domain_name: str, count: int, seed: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     name, wanted, seeded = sys.argv[1:]
-    sys.stdout.write(json.dumps(child(name, int(wanted), int(seeded))) + "\n")
+    try:
+        sys.stdout.write(json.dumps(child(name, int(wanted), int(seeded))) + "\n")
+    except DecisionsError as error:
+        raise SystemExit(f"{type(error).__name__}: {error}") from None

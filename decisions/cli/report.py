@@ -19,6 +19,7 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 from rich.table import Table
 
 from decisions.code_version import PACKAGE, source_digest
+from decisions.errors import StackError
 from decisions.settings import settings
 
 STDERR = Console(stderr=True)
@@ -118,11 +119,15 @@ def _row(check: Check) -> tuple[str, str, str, str, str]:
     return check.name, value, interval, check.threshold, ok
 
 
+def _page(name: str) -> Path:
+    return PACKAGE.parent / "docs" / "results" / f"{name}.md"
+
+
 def _publish(
     kind: str, report: dict[str, Any], bench: Workbench, *, notes: str, asked: str
 ) -> Path:
     """Writes the figures and the command that made them to docs/results, in a checkout."""
-    path = PACKAGE.parent / "docs" / "results" / f"{report['name']}.md"
+    path = _page(report["name"])
     verb = {"studies": "study", "benchmarks": "bench"}[kind]
     rows = [
         "| " + " | ".join(cell.replace("|", "\\|") for cell in _row(check)) + " |"
@@ -138,10 +143,25 @@ def _publish(
         "| check | value | interval | threshold | ok |",
         "|---|---|---|---|---|",
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
     sections = [line for section in bench.sections for line in ("", section)]
     path.write_text("\n".join([*head, *rows, *sections]) + "\n")
     return path
+
+
+def check_writable(file: Path) -> None:
+    """Makes the folder of a file that long work will write, and leaves the file as it is.
+
+    Raises:
+        StackError: the file cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        there = file.exists()
+        file.open("a").close()
+        if not there:
+            file.unlink()
+    except OSError as error:
+        raise StackError(f"{file} cannot be written ({error.strerror}): name another") from error
 
 
 def conduct(
@@ -161,6 +181,8 @@ def conduct(
     docstring of the module that made them; `asked` is the command, where that is not `name`.
     """
     folder = settings().home / kind / name / source_digest()[:16]
+    for file in (folder / "part", *([_page(name)] if publish else [])):
+        check_writable(file)
     if fresh:
         for suffix in ("json", "safetensors"):  # finished parts, and checkpoints of others
             for path in folder.glob(f"*.{suffix}"):

@@ -32,12 +32,14 @@ from decisions.store.database import Database
 
 MAIN = "payments"  # run first by the main job, which runs every domain
 USUAL_DAYS, MOST_DAYS = 28, 56  # of a domain, unless said otherwise
+LONGEST_DAYS, FIRST_YEAR = 3650, 2000  # that may be asked for
 SERIES = 24  # cut-offs, after which the rhythm of a series can be told
 
 Days = Annotated[
     int | None,
     typer.Option(
         min=1,
+        max=LONGEST_DAYS,
         help="How many days to run, the last being --until. Default: 28, or as many as 24 of the"
         " domain's generations take where those are no more than 56.",
     ),
@@ -59,7 +61,7 @@ def midnight(until: datetime | None) -> datetime:
     """The start of the last day: the one given, or the newest whose cut-off has passed.
 
     Raises:
-        DataError: the cut-off of the day given has not passed.
+        DataError: the cut-off of the day given has not passed, or did so long ago.
     """
     newest = flow.day_of(datetime.now(UTC) - flow.AT)
     if until is None:
@@ -70,6 +72,8 @@ def midnight(until: datetime | None) -> datetime:
             f"--until {day:%Y-%m-%d} is in the future: the newest day whose cut-off has passed is"
             f" {newest:%Y-%m-%d}"
         )
+    if day.year < FIRST_YEAR:
+        raise DataError(f"--until {day:%Y-%m-%d} is too long ago: wanted {FIRST_YEAR} or later")
     return day
 
 
@@ -105,7 +109,10 @@ def run(
 def backfill(
     domain: Annotated[str, typer.Option(help="The domain to run.")] = MAIN,
     days: Annotated[
-        int, typer.Option(min=1, help="How many days to run, the last being --until.")
+        int,
+        typer.Option(
+            min=1, max=LONGEST_DAYS, help="How many days to run, the last being --until."
+        ),
     ] = 14,
     until: Until = None,
     patience: Patience = PATIENCE_S,

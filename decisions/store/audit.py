@@ -235,11 +235,18 @@ def export(db: Database, folder: Path, *, scope: Scope = ALL, progress: Progress
     and what the link before it was.
 
     Raises:
-        DataError: the folder is not empty.
+        DataError: the folder is not empty, or cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise DataError(f"{folder} is not empty: export into a new folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise DataError(f"{folder} is not empty: export into a new folder")
+        return _export(db, folder, scope, progress)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be written: {error}; export elsewhere") from error
+
+
+def _export(db: Database, folder: Path, scope: Scope, progress: Progress) -> Head:
     with db.reading() as connection:
         head = start = _link(connection, scope.after)
         held: set[int] = set()

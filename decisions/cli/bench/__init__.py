@@ -40,7 +40,7 @@ def bandit(as_json: AsJson = False, publish: Publish = False) -> None:
 def dashboard(
     as_json: AsJson = False,
     publish: Publish = False,
-    rows: Annotated[int, typer.Option(help="Decisions in the ledger.")] = 10_000_000,
+    rows: Annotated[int, typer.Option(min=1, help="Decisions in the ledger.")] = 10_000_000,
 ) -> None:
     """Seconds until each page is drawn in a browser, over ten million decisions."""
     from functools import partial
