@@ -1,7 +1,5 @@
 """Airflow DAGs for payments: decide at midnight, settle a little later, a new generation at two.
 
-Beside them run those of the same payments as published practice has it (`payments_published`).
-
 Triage notes
 ------------
 A red run loses nothing: each step starts from what the database says is due, and the next run, or
@@ -63,20 +61,8 @@ def payments() -> "Domain":
     return chosen(DOMAIN, parquet_reader(folder))
 
 
-def payments_published() -> "Domain":
-    """Simulated payments under policies that are retrained and deployed without a gate."""
-    from decisions.domains.payments import PUBLISHED
-
-    return PUBLISHED
-
-
 NOTES = __doc__ or ""
 
 decide = decide_dag("payments", payments, schedule="0 0 * * *", doc=NOTES)
 settle = settle_dag("payments", payments, schedule="30 0 * * *", doc=NOTES)
 generation = generation_dag("payments", payments, schedule="0 2 * * *", doc=NOTES)
-
-published = "payments_published", payments_published
-decide_published = decide_dag(*published, schedule="0 0 * * *", doc=NOTES)
-settle_published = settle_dag(*published, schedule="30 0 * * *", doc=NOTES)
-generation_published = generation_dag(*published, schedule="0 2 * * 1,4,6", doc=NOTES)

@@ -9,7 +9,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -154,30 +154,34 @@ class Lanes:
         file = self.home / "logs" / f"earlier-{work.domain}.log"
         moments = (work.first, *work.cutoffs)
         command = [sys.executable, "-m", "decisions.cli.earlier", work.domain]
-        with file.open("w") as log:
-            worker = subprocess.Popen(
+        with (
+            file.open("w") as log,
+            subprocess.Popen(
                 [*command, *(moment.isoformat() for moment in moments)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
                 env=self._environment(),
+            ) as worker,
+        ):
+            self._workers.append(worker)
+            self._follow(work, worker.stdout or ())
+        if worker.returncode != 0:
+            raise StackError(
+                f"the earlier days of {work.domain} failed (status {worker.returncode}):\n"
+                f"{tail(file)}\nWhat was done before is kept: once the cause is removed, the same"
+                " command resumes."
             )
-        self._workers.append(worker)
-        assert worker.stdout is not None
-        for line in worker.stdout:
+
+    def _follow(self, work: Work, lines: Iterable[str]) -> None:
+        for line in lines:
             cutoff, _, step = line.rstrip("\n").partition("\t")
             day = cutoff[:10]
             if step == "done":
                 self.board.ended(work.domain, f"{day} done")
             else:
                 self.board.runs(work.domain, f"{day}: {step}")
-        if worker.wait() != 0:
-            raise StackError(
-                f"the earlier days of {work.domain} failed (status {worker.returncode}):\n"
-                f"{tail(file)}\nWhat was done before is kept: once the cause is removed, the same"
-                " command resumes."
-            )
 
     def _environment(self) -> dict[str, str]:
         """One thread a process; with the stack's mark, so that what a kill leaves is ended."""

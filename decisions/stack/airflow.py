@@ -17,6 +17,7 @@ from decisions.stack.services import USER, login_file
 _UNAUTHORISED, _NOT_FOUND, _CONFLICT = 401, 404, 409
 POLL_S = 0.25
 PATIENCE_S = 3600.0  # how long a run may take at all
+TIMEOUT_S = 120.0  # of one question: Airflow is slow on a crowded machine
 QUIET_S = 15.0  # how long a run may take before its progress is told again
 
 
@@ -221,12 +222,12 @@ def sign_in(url: str, home: Path) -> Generator[Airflow]:
     def login() -> str:
         body = {"username": USER, "password": password(home)}
         try:
-            answer = httpx.post(f"{url}/auth/token", json=body, timeout=30)
+            answer = httpx.post(f"{url}/auth/token", json=body, timeout=TIMEOUT_S)
             answer.raise_for_status()
         except httpx.HTTPError as error:
             raise StackError(f"cannot sign in to Airflow at {url}: {error!r}") from error
         return answer.json()["access_token"]
 
     headers = {"Authorization": f"Bearer {login()}"}
-    with httpx.Client(base_url=f"{url}/api/v2/", headers=headers, timeout=30) as client:
+    with httpx.Client(base_url=f"{url}/api/v2/", headers=headers, timeout=TIMEOUT_S) as client:
         yield Airflow(client, login)

@@ -48,7 +48,13 @@ def test_dags_have_the_wiring_that_was_drawn_and_parse_without_heavy_imports(
     in_airflow: Run,
 ) -> None:
     done = in_airflow(
-        "-m", "wiring", "payments", "lotsizing", "open_bandit", DECISIONS_RETRIES="2"
+        "-m",
+        "wiring",
+        "payments",
+        "payments_published",
+        "lotsizing",
+        "open_bandit",
+        DECISIONS_RETRIES="2",
     )
 
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,71 @@
+"""Domains at work side by side: what is said meanwhile, and what a failed one ends with."""
+
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from decisions.cli.main_job import Lanes, Work
+from decisions.cli.progress import board
+from decisions.errors import StackError
+from decisions.stack.running import Stack
+from decisions.store.database import Database
+
+DAY = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
+    written = io.StringIO()
+    return Console(file=written, force_terminal=terminal, width=120), written
+
+
+def test_without_a_terminal_a_line_is_written_when_a_part_has_ended() -> None:
+    out, written = console(terminal=False)
+
+    with board(out, 2) as progress:
+        progress.runs("payments", "2026-03-02: train [1]")
+        progress.ended("payments", "2026-03-02 done")
+        progress.ended("lotsizing", "2026-03-02 done")
+
+    first, second = written.getvalue().splitlines()
+    assert "[1/2, about 0 s left] payments 2026-03-02 done" in first
+    assert "[2/2] lotsizing 2026-03-02 done" in second
+
+
+def test_a_terminal_shows_on_one_line_what_runs_how_far_and_for_how_long() -> None:
+    out, written = console(terminal=True)
+
+    with board(out, 2) as progress:
+        progress.runs("payments", "2026-03-02: train [1]")
+        progress.runs("lotsizing", "2026-03-02: decide")
+        progress.ended("payments", "2026-03-02 done")
+        progress.progress.refresh()
+        shown = written.getvalue()
+        progress.leaves("payments")
+        progress.progress.refresh()
+
+    assert "payments 2026-03-02: train [1] · lotsizing 2026-03-02: decide" in shown
+    assert "1/2" in shown
+    assert "left" in shown
+    assert "payments" not in written.getvalue()[len(shown) :]
+
+
+def test_a_domain_that_fails_ends_the_job_with_what_its_process_said(
+    database: Database, tmp_path: Path
+) -> None:
+    (tmp_path / "logs").mkdir()
+    stack = Stack(
+        supervisor=(1, 0.0), phase="", addresses={"database_url": database.url}, checks={}
+    )
+    out, _ = console(terminal=False)
+
+    with board(out, 1) as progress:
+        lanes = Lanes(tmp_path, stack, progress, resumed=True, patience_s=1.0)
+        lanes.start([Work(domain="nosuch", first=DAY, cutoffs=(DAY,), jobs=())])
+        with pytest.raises(
+            StackError, match=r"(?s)nosuch failed \(status 2\).*no domain 'nosuch'"
+        ):
+            lanes.join()
+        lanes.stop()
