@@ -11,6 +11,7 @@ from rich.console import Console
 
 from decisions.cli.report import check_writable
 from decisions.domains.lotsizing.annealing import CHAINS, tuned_rotation, tuned_turns
+from decisions.domains.lotsizing.exact import stocks_fit
 from decisions.domains.lotsizing.instance import named
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -32,7 +33,8 @@ def tune(
     """Find groups of items for machines: the plans that learned policies have to beat.
 
     The package's own `rotations.json` holds what this found with seed 0 and 3 chains for 15x5,
-    20x10, 25x10 and 25x15, with the code of commit 881a638. Some minutes a plant.
+    20x10, 25x10 and 25x15, with the code of commit 881a638. Some minutes a plant. A plant whose
+    capacity exceeds 2000 units has no improved rotation: `turns` is null.
     """
     instances = [named(plant) for plant in plants]
     if out is not None:
@@ -41,14 +43,16 @@ def tune(
     for instance in instances:
         STDERR.print(f"{instance.name}: grouped rotation, {chains} annealings", markup=False)
         rotation = tuned_rotation(instance, seed=seed, chains=chains)
-        STDERR.print(f"{instance.name}: improved rotation", markup=False)
-        turns = tuned_turns(instance, rotation, seed=seed)
+        turns = None
+        if stocks_fit(instance):
+            STDERR.print(f"{instance.name}: improved rotation", markup=False)
+            turns = asdict(tuned_turns(instance, rotation, seed=seed))
         records[instance.digest] = {
             "name": instance.name,
             "seed": seed,
             "chains": chains,
             "rotation": asdict(rotation),
-            "turns": asdict(turns),
+            "turns": turns,
         }
     lines = [f"{json.dumps(digest)}: {json.dumps(record)}" for digest, record in records.items()]
     text = "{\n" + ",\n".join(lines) + "\n}\n"

@@ -13,8 +13,9 @@ from rich.progress import Progress
 from decisions.cli.report import Workbench, conduct
 from decisions.cli.study.frozen_lake import reached
 from decisions.cli.study.frozen_lake import report as report_lake
-from decisions.cli.study.lotsizing import BARS, LEARNED, Played
+from decisions.cli.study.lotsizing import BARS, LEARNED, Played, bound_of, computed
 from decisions.cli.study.lotsizing import report as report_policies
+from decisions.cli.study.lotsizing import run as run_policies
 from decisions.cli.study.lotsizing_ablation import (
     INSTANCE,
     METHODS,
@@ -30,7 +31,7 @@ from decisions.cli.study.lotsizing_paper import STEPS
 from decisions.cli.study.lotsizing_paper import report as report_paper
 from decisions.cli.study.lotsizing_paper import run as run_paper
 from decisions.cli.study.lotsizing_runs import Training, episode_returns, finished, stored
-from decisions.domains.lotsizing.instance import named, packaged, to_json
+from decisions.domains.lotsizing.instance import Instance, named, packaged, to_json
 from decisions.domains.lotsizing.rotation import rotation_of
 from decisions.domains.lotsizing.simulation import evaluation_episodes, simulate
 from decisions.errors import DataError
@@ -42,7 +43,7 @@ from decisions.rl.ppo import PPO
 from decisions.seeds import stream
 
 TINY = packaged("tiny_2x1")
-BOUND = {"value": 1536.8}
+BOUND = 1536.8
 RIGHT = 2
 
 
@@ -338,6 +339,46 @@ def test_learned_policies_are_described_where_there_are_some(bench: Workbench) -
 
     report_policies(bench, "20x10", [*policies, played("net", -1700, -1700, learned=True)], BOUND)
     assert bench.sections[-1] == LEARNED.strip()
+
+
+@pytest.fixture
+def large() -> Instance:
+    """An item that 17 machines can make has more subsets of them than the bound can list."""
+    by_machine = {
+        name: np.tile(getattr(TINY, name), (17, 1))
+        for name in ("production", "setup_cost", "setup_loss")
+    }
+    return replace(TINY, name="large", horizon=5, **by_machine)
+
+
+def test_a_plant_too_large_for_a_bound_says_so(bench: Workbench, large: Instance) -> None:
+    policies = [played("idle", -7538, -7500), played("H2", -1738, -1730)]
+    policies.append(played("ahead", -1600, -1610, looks_ahead=True))
+
+    report_policies(bench, "large", policies, None)
+
+    for one in (bound_of(large), computed(large, "priced")):
+        assert one["refused"].startswith("item 1 of 'large' can be made by 17 machines")
+    said = {check.name: check.value for check in bench.checks}
+    assert said["large: lower bound"] == "no bound"
+    assert not [name for name in said if "gap" in name]
+    assert all("no bound" in row for row in bench.sections[-1].splitlines() if "1.0 |" in row)
+
+
+@pytest.mark.slow
+def test_a_study_goes_on_without_a_bound(
+    bench: Workbench, large: Instance, tmp_path: Path
+) -> None:
+    (tmp_path / "large.json").write_text(to_json(large))
+
+    run_policies(bench, instance=str(tmp_path / "large.json"), learn=False, workers=1)
+
+    table = next(section for section in bench.sections if "Every policy" in section)
+    assert "| decomposition |" in table
+    assert "priced" not in table
+    without = next(section for section in bench.sections if "does not have" in section)
+    assert "- *priced*: item 1 of 'large' can be made by 17 machines" in without
+    assert "- *bound*: item 1" in without
 
 
 def test_a_plant_may_come_from_a_file(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ expected cost. Which policy is called best was decided on other episodes, scenar
   go when machines are rented at the prices of the lower bound.
 - *decomposition*: one-step look-ahead on exact costs to go of groups of a machine and its items,
   which are grouped anew each period.
+
+A plant may be too large for some of them, or for the bound: the page says so and goes on.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,6 +45,7 @@ from decisions.domains.lotsizing.simulation import (
     simulate,
 )
 from decisions.domains.lotsizing.static_assignment import static_assignment
+from decisions.errors import DataError
 from decisions.evaluation import Estimate, mean_estimate
 from decisions.policy import FloatArray
 from decisions.rl.pdppo import PDPPO
@@ -113,8 +116,8 @@ def run(
     """All policies, each stored once measured; with `learn` False those that need no training."""
     plant = named(instance)
     mark = plant.digest[:8]
-    jobs: dict[str, Callable[[], Any]] = {name: partial(_computed, plant, name) for name in RULES}
-    jobs["bound"] = partial(_bound, plant)
+    jobs: dict[str, Callable[[], Any]] = {name: partial(computed, plant, name) for name in RULES}
+    jobs["bound"] = partial(bound_of, plant)
     for method in METHODS if learn else ():
         for lessons in (0, steps // 4):
             name = f"{method}, {'after H2' if lessons else 'from scratch'}"
@@ -128,7 +131,15 @@ def run(
     )
     found = {name: done[keys[name]] for name in jobs}
     bound = found.pop("bound")
-    report(bench, plant.name, _played(found), bound)
+    played = {name: one for name, one in found.items() if "refused" not in one}
+    report(bench, plant.name, _played(played), bound.get("value"))
+    refused = {
+        name: one["refused"]
+        for name, one in [*found.items(), ("bound", bound)]
+        if "refused" in one
+    }
+    if refused:
+        bench.section(_without(refused))
     bench.section(
         f"Instance {plant.digest[:16]}, scenarios"
         f" {scenario_digest(Plant(plant), evaluation_episodes())[:16]} (SHA-256, shortened)."
@@ -140,9 +151,16 @@ def _episodes(count: int) -> tuple[RowKeys, RowKeys]:
     return evaluation_episodes(count), evaluation_episodes(min(count, CHOOSING), first=20_000)
 
 
-def _computed(instance: Instance, name: str) -> dict[str, Any]:
-    """A rule's costs, and seconds to make it."""
-    rule, plant = RULES[name], Plant(instance)
+def computed(instance: Instance, name: str) -> dict[str, Any]:
+    """A rule's costs, and seconds to make it; `refused` says why it has none."""
+    try:
+        return _measured(instance, RULES[name])
+    except DataError as error:
+        return {"refused": str(error)}
+
+
+def _measured(instance: Instance, rule: Rule) -> dict[str, Any]:
+    plant = Plant(instance)
     began = perf_counter()
     decide = rule.make(instance)
     made = perf_counter() - began
@@ -204,11 +222,14 @@ def _whole(decide: Decide) -> Callable[[PlantState], npt.NDArray[np.int16]]:
     return lambda state: decide(state).astype(np.int16)
 
 
-def _bound(instance: Instance) -> dict[str, Any]:
-    """The certified lower bound of the package, or one computed now."""
+def bound_of(instance: Instance) -> dict[str, Any]:
+    """The certified lower bound of the package, or one computed now, or why there is none."""
     known = packaged_bound(instance)
     if known is None:
-        return {"value": lagrangian_bound(instance).value}
+        try:
+            return {"value": lagrangian_bound(instance).value}
+        except DataError as error:
+            return {"refused": str(error)}
     return {"value": known["value"], "command": known["command"]}
 
 
@@ -245,8 +266,8 @@ def _played(found: Mapping[str, Mapping[str, Any]]) -> list[Played]:
     ]
 
 
-def report(bench: Workbench, name: str, played: list[Played], bound: Mapping[str, Any]) -> None:
-    """Holds the best policy to the bars, and shows all of them."""
+def report(bench: Workbench, name: str, played: list[Played], bound: float | None) -> None:
+    """Holds the best policy to the bars and to the bound, if there is one, and shows all."""
     reference = next(one for one in played if one.name == "H2").returns
     basic, goal = BARS.get(name, (1.05 * float(reference.mean()), float(reference.mean())))
     for what, candidates in (
@@ -275,25 +296,38 @@ def report(bench: Workbench, name: str, played: list[Played], bound: Mapping[str
             ok=paired.lower > 0 if held else None,
             interval=(paired.lower, paired.upper),
         )
-        bench.check(
-            f"{name}: best {what} policy, gap to the lower bound",
-            gap(-mean.value, bound["value"]),
-            f"reported; no policy costs less than {bound['value']:.1f} on average"
-            f" ({best.name}: {-mean.value:.1f})",
-            ok=None,
-            interval=(gap(-mean.upper, bound["value"]), gap(-mean.lower, bound["value"])),
-        )
+        if bound is not None:
+            bench.check(
+                f"{name}: best {what} policy, gap to the lower bound",
+                gap(-mean.value, bound),
+                f"reported; no policy costs less than {bound:.1f} on average"
+                f" ({best.name}: {-mean.value:.1f})",
+                ok=None,
+                interval=(gap(-mean.upper, bound), gap(-mean.lower, bound)),
+            )
+    if bound is None:
+        bench.check(f"{name}: lower bound", "no bound", "reported", ok=None)
+    else:
+        _hold_to_bound(bench, name, played, bound)
+    bench.section(_table(played, reference, bound))
+    if any(one.learned for one in played):
+        bench.section(LEARNED)
+
+
+def _hold_to_bound(bench: Workbench, name: str, played: list[Played], bound: float) -> None:
     ends = {one.name: mean_estimate(one.returns).lower for one in played}
     highest = max(ends, key=lambda policy: ends[policy])
     bench.check(
         f"{name}: no policy beats the bound: the highest lower end of a mean return",
         ends[highest],
-        f"<= {-bound['value']:.1f} ({highest})",
-        ok=ends[highest] <= -bound["value"],
+        f"<= {-bound:.1f} ({highest})",
+        ok=ends[highest] <= -bound,
     )
-    bench.section(_table(played, reference, bound))
-    if any(one.learned for one in played):
-        bench.section(LEARNED)
+
+
+def _without(refused: Mapping[str, str]) -> str:
+    lines = [f"- *{name}*: {why}." for name, why in refused.items()]
+    return "\n".join(["## What this plant does not have", "", *lines])
 
 
 def _paired(returns: FloatArray, reference: FloatArray) -> Estimate:
@@ -301,7 +335,7 @@ def _paired(returns: FloatArray, reference: FloatArray) -> Estimate:
     return mean_estimate(returns - reference[: len(returns)])
 
 
-def _table(played: list[Played], reference: FloatArray, bound: Mapping[str, Any]) -> str:
+def _table(played: list[Played], reference: FloatArray, bound: float | None) -> str:
     lines = [
         "## Every policy",
         "",
@@ -324,7 +358,7 @@ def _table(played: list[Played], reference: FloatArray, bound: Mapping[str, Any]
             f"{paired.value:+.1f} ± {paired.value - paired.lower:.1f}",
             *(f"{part:.0f}" for part in one.parts),
             f"{score:.3f}",
-            f"{gap(-mean.value, bound['value']):.1%}",
+            "no bound" if bound is None else f"{gap(-mean.value, bound):.1%}",
             f"{one.made:.0f}",
             f"{one.microseconds:.0f}",
         ]

@@ -66,7 +66,34 @@ def tuned_rotation(
         )
         for chain in range(chains)
     ]
-    return min(found, key=costs.of)
+    return _reinforced(instance, min(found, key=costs.of), _episodes(seed, scenarios))
+
+
+def _reinforced(
+    instance: Instance, rotation: GroupedRotation, episodes: RowKeys
+) -> GroupedRotation:
+    """The rotation with idle machines that make an item of another group, where that is cheaper.
+
+    Groups that share an item are not independent, so the whole plant is simulated.
+    """
+    plant = Plant(instance)
+
+    def cost_of(rotation: GroupedRotation) -> float:
+        return float(simulate(plant, rotation.act, episodes).total.mean())
+
+    best, least = rotation, cost_of(rotation)
+    for _ in range(instance.machines):
+        trials = [
+            replace(best, groups=(*best.groups[:m], (int(i) + 1,), *best.groups[m + 1 :]))
+            for m, group in enumerate(best.groups)
+            if not group
+            for i in np.flatnonzero(instance.production[m])
+        ]
+        costs = [cost_of(trial) for trial in trials]
+        if min(costs, default=least) >= least:
+            break
+        best, least = trials[int(np.argmin(costs))], min(costs)
+    return best
 
 
 def tuned_turns(
@@ -168,11 +195,14 @@ class GroupCosts:
         """Draws the starts and all demand of `episodes`."""
         plant = Plant(instance)
         start = plant.reset(episodes)
-        if wanted is None:
-            stocks = int(instance.capacity.max()) + 1
-            shape = (instance.horizon, instance.machines, instance.items, 2, stocks)
-            wanted = np.ones(shape, dtype=np.bool_)
         nobody = ((0, 1), (0, 0))  # one more machine: it makes nothing, at no cost
+        if wanted is None:  # a view of one value: stocks may be many
+            stocks = int(instance.capacity.max()) + 1
+            shape = (instance.horizon, instance.machines + 1, instance.items, 2, stocks)
+            wanted = np.broadcast_to(np.True_, shape)
+        else:
+            axes = ((0, 0), (0, 1), (0, 0), (0, 0), (0, 0))
+            wanted = np.pad(wanted, axes, constant_values=True)
         self._arrays = (
             np.pad(instance.production, nobody),
             np.pad(instance.setup_cost, nobody),
@@ -183,7 +213,7 @@ class GroupCosts:
             start.inventory,
             np.pad(start.set_up, ((0, 0), (0, 1))),
             realised_demand(plant, episodes, instance.horizon).transpose(2, 0, 1).copy(),
-            np.pad(wanted, ((0, 0), (0, 1), (0, 0), (0, 0), (0, 0)), constant_values=True),
+            wanted,
         )
         self._items = range(1, instance.items + 1)
         self._nobody = instance.machines
@@ -282,7 +312,7 @@ class TurnCosts:
 
 def _first(instance: Instance) -> GroupedRotation:
     """The static assignment as a rotation."""
-    items = static_assignment(instance).item
+    items = static_assignment(instance, shared=False).item
     demand, capacity = _scales(instance, range(1, instance.items + 1))
     return GroupedRotation(
         tuple((int(i),) if i else () for i in items), low=round(demand), gap=round(0.4 * capacity)

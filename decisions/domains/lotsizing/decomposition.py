@@ -33,7 +33,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from decisions.domains.lotsizing.exact import item_lookahead
+from decisions.domains.lotsizing.exact import check_stocks, item_lookahead
 from decisions.domains.lotsizing.instance import Instance
 from decisions.domains.lotsizing.plant import PlantState
 from decisions.domains.lotsizing.tables import Setups
@@ -50,7 +50,7 @@ SCREEN_INTERVALS = 12  # likewise where groups of two are only screened
 # in shares of what an idle plant costs in an episode:
 LEAST_GAIN = 1e-4  # that making two items must win over making one of them
 SLACK = 3e-2  # by which a plan with a group may cost more than the best, for the group to be kept
-MOST_PAIRS = 600  # groups of two that are kept: a megabyte each over a hundred periods
+MOST_PAIRS = 600  # groups of two that are kept over 100 periods, a megabyte each
 TABLES, ABOUT = "tables.safetensors", "decomposition.json"
 SAVED = ("costs", "idle", "machine", "members", "offset", "sizes", "node", "share", "planned")
 ROUNDS = 3_000  # of the search for the planned partition
@@ -353,6 +353,7 @@ def idle_costs(instance: Instance) -> Costs:
 
     Stocks are 0 to the largest capacity plus the largest demand; beyond them nothing changes.
     """
+    check_stocks(instance, int(instance.capacity.argmax()))
     every = int(instance.capacity.max())
     costs = np.zeros(
         (instance.horizon, instance.items, every + instance.demand.shape[1]), np.float32
@@ -483,4 +484,5 @@ def _within_slack(
         if plan < change + SLACK * idle:
             pairs.append((float(plan), g))
     alone = [g for g, (_, second) in enumerate(found.members) if second < 0]
-    return alone + [g for _, g in sorted(pairs)[:MOST_PAIRS]]
+    most = MOST_PAIRS * 100 // max(100, instance.horizon)
+    return alone + [g for _, g in sorted(pairs)[:most]]

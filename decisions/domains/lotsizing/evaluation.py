@@ -15,6 +15,7 @@ whole horizon ahead. What shutting down before the end of an episode saves is no
 import numpy as np
 import polars as pl
 
+from decisions.domains.lotsizing.exact import stocks_fit
 from decisions.domains.lotsizing.improved_rotation import improved_rotation_of
 from decisions.domains.lotsizing.instance import Instance
 from decisions.domains.lotsizing.lower_bound import packaged_bound
@@ -124,17 +125,19 @@ def returns(plant: Plant, planner: Planner, episodes: RowKeys) -> FloatArray:
 
 
 def rules(instance: Instance) -> dict[str, Planner]:
-    """What a candidate is shown beside, by name."""
+    """What a candidate is shown beside, by name; H3 where stocks fit into its tables."""
 
     def idle(state: PlantState) -> Setups:
         return np.zeros_like(state.set_up)
 
-    return {
+    shown: dict[str, Planner] = {
         "idle": idle,
         "H1 static assignment": static_assignment(instance).act,
         ROTATION: rotation_of(instance).act,
-        "H3 improved rotation": improved_rotation_of(instance).act,
     }
+    if stocks_fit(instance):
+        shown["H3 improved rotation"] = improved_rotation_of(instance).act
+    return shown
 
 
 def bound(instance: Instance) -> dict[str, Estimate]:

@@ -135,6 +135,21 @@ def cost_of(
     return CostToGo(instance=instance, set_ups=set_ups, costs=costs)
 
 
+def stocks_fit(instance: Instance) -> bool:
+    """Whether tables of every stock of an item, as `item_lookahead` makes, are small enough."""
+    return bool(instance.capacity.max() <= LARGEST_CAPACITY)
+
+
+def check_stocks(instance: Instance, item: int) -> None:
+    """Raises DataError where the capacity of an item is too large for a table of its stocks."""
+    capacity = int(instance.capacity[item])
+    if capacity > LARGEST_CAPACITY:
+        raise DataError(
+            f"capacity[{item}] is {capacity}: exact costs need a table of stocks, of at most"
+            f" {LARGEST_CAPACITY} units. Count in larger units, such as pallets"
+        )
+
+
 def item_lookahead(
     instance: Instance, item: int, low: int, high: int
 ) -> tuple[FloatArray, FloatArray]:
@@ -147,12 +162,8 @@ def item_lookahead(
     Raises:
         DataError: the capacity is too large for a table of stocks.
     """
+    check_stocks(instance, item)
     capacity = int(instance.capacity[item])
-    if capacity > LARGEST_CAPACITY:
-        raise DataError(
-            f"capacity[{item}] is {capacity}: exact costs need a table of stocks, of at most"
-            f" {LARGEST_CAPACITY} units. Count in larger units, such as pallets"
-        )
     law = instance.demand[item]
     left = np.arange(low, high + 1)[:, None] - np.arange(len(law))
     stock = left.clip(0, capacity)

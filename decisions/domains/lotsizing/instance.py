@@ -13,7 +13,6 @@ from fractions import Fraction
 from functools import cached_property
 from hashlib import sha256
 from importlib.resources import files
-from math import comb
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +25,8 @@ from decisions.policy import FloatArray, IntArray
 PACKAGED = ("15x5", "20x10", "25x10", "25x15", "easy_2x1", "tiny_2x1")
 LARGEST = 1_000_000  # units; keeps every sum of quantities within 32 bits
 LARGEST_DEMAND = 10_000
+LONGEST = 1_000  # periods: tables hold every one of them
+MOST = 1_000  # machines, and items
 INTEGERS = ("production", "setup_loss", "capacity")
 
 
@@ -50,14 +51,21 @@ class Instance:
     def __post_init__(self) -> None:
         if not self.name:
             raise DataError("name is empty; wanted a name of the plant")
-        if self.horizon < 1:
-            raise DataError(f"horizon is {self.horizon}; wanted an integer >= 1")
+        if not 1 <= self.horizon <= LONGEST:
+            raise DataError(
+                f"horizon is {self.horizon}; wanted 1 to {LONGEST} periods: count in longer ones"
+            )
         if self.production.ndim != 2 or self.production.size == 0:
             raise DataError(
                 f"production has shape {self.production.shape}; wanted a row a machine with one"
                 " number an item"
             )
         machines, items = self.production.shape
+        if max(machines, items) > MOST:
+            raise DataError(
+                f"production has shape {self.production.shape}; wanted at most {MOST} machines"
+                f" and {MOST} items: plan parts of the plant that share no machine"
+            )
         for name in ("production", "setup_cost", "setup_loss"):
             _check(name, getattr(self, name), (machines, items))
         for name in ("capacity", "holding_cost", "lost_sales_cost"):
@@ -153,7 +161,7 @@ def instance_of(text: str) -> Instance:
         DataError: naming the field, what was seen and what is wanted.
     """
     try:
-        record = json.loads(text)
+        record = json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise DataError(f"this is not JSON: {error}") from error
     if not isinstance(record, dict):
@@ -183,6 +191,16 @@ def instance_of(text: str) -> Instance:
         lost_sales_cost=_numbers("lost_sales_cost", given["lost_sales_cost"], (items,)),
         demand=_demand(given["demand"], items),
     )
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object. Raises DataError where a field is given twice: the last would win unseen."""
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{twice!r} is given {names.count(twice)} times; wanted each field once")
+    return record
 
 
 def to_json(instance: Instance) -> str:
@@ -241,9 +259,16 @@ def generate(
 
 def binomial(n: int, p: float) -> FloatArray:
     """P(0), ..., P(n): exact fractions rounded once, so the same bits on every machine."""
-    chance = Fraction(repr(p))
-    terms = [comb(n, k) * chance**k * (1 - chance) ** (n - k) for k in range(n + 1)]
-    return np.array([float(term) for term in terms])
+    top, whole = Fraction(repr(p)).as_integer_ratio()
+    rest = whole - top
+    if rest == 0:
+        return np.eye(n + 1)[n]
+    weight, total = rest**n, whole**n
+    terms: list[float] = []
+    for k in range(n + 1):
+        terms.append(weight / total)  # integers: rounded once
+        weight = weight * (n - k) * top // ((k + 1) * rest)
+    return np.array(terms)
 
 
 def _min_biased(

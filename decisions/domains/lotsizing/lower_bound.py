@@ -41,7 +41,7 @@ Report = Callable[[int, float], None]
 ROUNDING = 1e-6  # of the costs that are added up: sums of floats, laws rounded to 32 bits
 LARGEST_MEMORY_GIB = 4.0
 MOST_MACHINES = 16  # that can make an item: the bits of `machine_rent.Choices`
-DECIMALS = 3  # of prices: what is stored is what was evaluated
+DECIMALS = 3  # of prices, and more where costs are below one: what is stored was evaluated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ def lagrangian_bound(
 
     first = np.full((instance.machines, instance.horizon), 0.4 * _worth(instance))
     prices = ascend(evaluate, first, stages, unit=_worth(instance), report=report)
-    return lagrangian_at(instance, prices.round(DECIMALS))
+    return lagrangian_at(instance, prices.round(_decimals(instance)))
 
 
 def lagrangian_at(instance: Instance, multipliers: FloatArray) -> Bound:
@@ -365,6 +365,11 @@ def item_alone(instance: Instance, index: int) -> Item:
         demand=law[: int(np.flatnonzero(law)[-1]) + 1],
         start=np.outer(subset, stock),
     )
+
+
+def _decimals(instance: Instance) -> int:
+    """Decimals of prices that are a thousandth or less of what a period of a machine is worth."""
+    return DECIMALS + max(0, -int(np.floor(np.log10(_worth(instance)))))
 
 
 def _worth(instance: Instance) -> float:

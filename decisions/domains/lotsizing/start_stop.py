@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from decisions.domains.lotsizing.exact import item_lookahead
+from decisions.domains.lotsizing.exact import check_stocks, item_lookahead
 from decisions.domains.lotsizing.instance import Instance
 from decisions.policy import BoolArray, FloatArray
 
@@ -33,7 +33,11 @@ def start_stop(instance: Instance, *, stops: bool, waits: bool) -> StartStop:
         stops: whether a machine may stop for good, set up or not.
         waits: whether a machine that is not set up may start later. With `stops`, a running one
             may pause; that forgets the set-up.
+
+    Raises:
+        DataError: a capacity is too large for tables of every stock.
     """
+    check_stocks(instance, int(instance.capacity.argmax()))
     shape = (
         *(instance.horizon, instance.machines, instance.items),
         *(2, int(instance.capacity.max()) + 1),

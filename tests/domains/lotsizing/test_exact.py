@@ -13,7 +13,7 @@ from decisions.domains.lotsizing.exact import CostToGo, cost_of, optimum
 from decisions.domains.lotsizing.instance import Instance, packaged
 from decisions.domains.lotsizing.plant import Plant, PlantState
 from decisions.domains.lotsizing.simulation import evaluation_episodes, simulate
-from decisions.domains.lotsizing.static_assignment import static_assignment
+from decisions.domains.lotsizing.start_stop import start_stop
 from decisions.errors import DataError
 
 
@@ -169,7 +169,7 @@ def test_a_stock_too_large_for_a_table_is_refused_by_name() -> None:
     plant = replace(packaged("easy_2x1"), capacity=np.array([3, 100_000]))
 
     with pytest.raises(DataError, match=r"capacity\[1\] is 100000: .* at most 2000 units"):
-        static_assignment(plant)
+        start_stop(plant, stops=True, waits=True)
 
 
 def test_a_policy_outside_the_mask_is_refused() -> None:

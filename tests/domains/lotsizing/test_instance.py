@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from decisions.domains.lotsizing.instance import (
     PACKAGED,
@@ -152,7 +153,8 @@ def at(field: str, value: Any) -> Edit:
         (at("holding_cost", float("inf")), r"holding_cost\[0\] is inf"),
         (at("lost_sales_cost", [1, 2]), r"lost_sales_cost has shape \(2,\); wanted \(3,\)"),
         (at("lost_sales_cost.2", None), r"lost_sales_cost\[2\] is None; wanted a number"),
-        (at("horizon", 0), "horizon is 0; wanted an integer >= 1"),
+        (at("horizon", 0), "horizon is 0; wanted 1 to 1000 periods"),
+        (at("horizon", 10**9), "horizon is 1000000000; wanted 1 to 1000 periods"),
         (at("horizon", 1.5), "horizon is 1.5; wanted an integer"),
         (at("name", ""), "name is empty"),
         (at("name", 3), "name is 3; wanted a text"),
@@ -205,6 +207,13 @@ def test_a_missing_field_is_named(field: str) -> None:
         instance_of(json.dumps(record))
 
 
+def test_more_machines_than_can_be_planned_are_refused() -> None:
+    by_machine = dict.fromkeys(("production", "setup_cost", "setup_loss"), [[1, 1, 1]] * 1001)
+
+    with pytest.raises(DataError, match=r"\(1001, 3\); wanted at most 1000 machines"):
+        instance_of(json.dumps(plant() | by_machine))
+
+
 def test_a_machine_that_can_make_nothing_is_refused() -> None:
     record = {**plant(), "production": [[4, 5, 3], [0, 0, 0]]}
 
@@ -217,6 +226,22 @@ def test_a_machine_that_can_make_nothing_is_refused() -> None:
     [("{", "this is not JSON"), ("[1]", "a plant is a JSON object; this is a list")],
 )
 def test_a_text_that_is_no_plant_is_refused(text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        instance_of(text)
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ('"capacity": 10', "'capacity' is given 2 times; wanted each field once"),
+        ('"demand": {"law": "uniform", "low": 0, "low": 1, "high": 2}', "'low' is given 2 times"),
+    ],
+)
+def test_a_field_that_is_given_twice_is_refused(field: str, message: str) -> None:
+    record = plant()
+    record.pop("demand" if "demand" in field else "name")
+    text = json.dumps(record)[:-1] + f", {field}" + "}"
+
     with pytest.raises(DataError, match=message):
         instance_of(text)
 
@@ -253,6 +278,15 @@ def test_binomial_probabilities_are_those_of_coin_tosses() -> None:
     np.testing.assert_array_equal(binomial(2, 0.5), [0.25, 0.5, 0.25])
     np.testing.assert_allclose(binomial(20, 0.4)[[0, 8]], [0.6**20, 0.179705788], rtol=1e-8)
     np.testing.assert_array_equal(binomial(3, 0.0), [1, 0, 0, 0])
+
+
+@pytest.mark.parametrize("p", [1e-300, 1e-9, 0.30000000000000004, 1 - 2**-53, 1.0, 0.0])
+def test_a_binomial_law_of_any_chance_is_there_at_once(p: float) -> None:
+    law = binomial(300, p)
+
+    assert law.sum() == pytest.approx(1.0, abs=1e-12)
+    assert law @ np.arange(301) == pytest.approx(300 * p)
+    assert law[:3] == pytest.approx(stats.binom.pmf(range(3), 300, p), rel=1e-9)
 
 
 def test_generated_plants_follow_the_published_frequencies() -> None:

@@ -66,6 +66,16 @@ def test_ascent_comes_close_to_the_optimum_from_below(seed: int) -> None:
     assert found.value >= 0.85 * least
 
 
+def test_a_bound_is_as_close_where_costs_are_small() -> None:
+    plant = small(1)
+    costs = ("setup_cost", "holding_cost", "lost_sales_cost")
+    cheap = replace(plant, **{name: getattr(plant, name) * 1e-6 for name in costs})
+
+    value = lagrangian_bound(cheap, stages=FEW_STEPS).value
+
+    assert value == pytest.approx(1e-6 * lagrangian_bound(plant, stages=FEW_STEPS).value, rel=1e-3)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_bound_is_the_optimum_of_a_plant_with_one_item(seed: int) -> None:
     plant = small(seed, items=1, machines=3)

@@ -1,12 +1,17 @@
 """H2: its rule by hand, the published groups' costs, and the annealing that finds groups."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from decisions.domains.lotsizing.annealing import GroupCosts, tuned_rotation
-from decisions.domains.lotsizing.instance import packaged
+from decisions.domains.lotsizing.exact import cost_of, optimum
+from decisions.domains.lotsizing.improved_rotation import ImprovedRotation, Turns
+from decisions.domains.lotsizing.instance import packaged, read_instance
 from decisions.domains.lotsizing.plant import Plant, PlantState
 from decisions.domains.lotsizing.rotation import GroupedRotation, rotation_of
 from decisions.domains.lotsizing.simulation import evaluation_episodes, simulate
@@ -138,3 +143,26 @@ def test_a_rotation_of_another_plant_is_refused() -> None:
         rotation_of(packaged("20x10")).check(plant)
     with pytest.raises(DataError, match="machine 1 cannot make item 3 of its group"):
         GroupedRotation(((3,), (), (), (), ()), low=1, gap=1).check(plant)
+
+
+def test_idle_machines_join_a_rotation_where_an_item_needs_two() -> None:
+    plant = read_instance(Path(__file__).parent / "plants" / "item_of_two_machines.json")
+    best = optimum(plant).mean_over_starts()
+
+    found = tuned_rotation(plant, scenarios=64, moves=200, chains=1)
+
+    assert found.groups == ((1,), (1,))
+    assert cost_of(plant, found.act).mean_over_starts() < 1.1 * best
+
+
+def test_a_plant_of_large_capacities_is_tuned() -> None:
+    plant = replace(packaged("15x5"), capacity=np.full(15, 1_000_000))
+
+    found = tuned_rotation(plant, scenarios=16, moves=50, chains=1)
+
+    found.check(plant)
+    turns = Turns.of(found)
+    with pytest.raises(DataError, match="2000"):
+        ImprovedRotation(instance=plant, turns=turns).act(
+            Plant(plant).reset(RowKeys(1, np.arange(2)))
+        )

@@ -1,11 +1,14 @@
 """H1: what constant production costs, and that no other assignment is better."""
 
+from dataclasses import replace
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from decisions.domains.lotsizing.instance import generate, packaged
+from decisions.domains.lotsizing.exact import cost_of, optimum
+from decisions.domains.lotsizing.instance import generate, packaged, read_instance
 from decisions.domains.lotsizing.plant import Plant
 from decisions.domains.lotsizing.simulation import evaluation_episodes, realised_demand, simulate
 from decisions.domains.lotsizing.static_assignment import (
@@ -50,7 +53,7 @@ def test_no_other_assignment_of_a_small_plant_is_cheaper() -> None:
         if all(i == 0 or plant.production[m, i - 1] for m, i in enumerate(items))
     ]
 
-    found = static_assignment(plant)
+    found = static_assignment(plant, shared=False)
 
     assert found.cost == pytest.approx(min(map(cost, choices)))
     assert found.cost == pytest.approx(cost(tuple(found.item.tolist())))
@@ -65,3 +68,42 @@ def test_the_published_assignment_of_20x10_is_found() -> None:
     assert found.cost == pytest.approx(1754, abs=0.5)
     simulated = simulate(Plant(plant), found.act, evaluation_episodes(2000)).total
     assert simulated.mean() == pytest.approx(1738, abs=4)  # less: some starts are set up right
+
+
+PLANTS = Path(__file__).parent / "plants"
+
+
+def test_idle_machines_join_where_an_item_needs_two() -> None:
+    plant = read_instance(PLANTS / "item_of_two_machines.json")
+
+    found = static_assignment(plant)
+
+    assert found.item.tolist() == [1, 1]
+    best = optimum(plant).mean_over_starts()
+    assert cost_of(plant, found.act).mean_over_starts() < 1.1 * best
+    alone = static_assignment(plant, shared=False)
+    assert cost_of(plant, alone.act).mean_over_starts() > 10 * best
+
+
+def test_a_capacity_beyond_all_tables_is_assigned_by_simulation() -> None:
+    plant = packaged("20x10")
+    vast = replace(plant, capacity=plant.capacity * 10_000, holding_cost=plant.holding_cost * 1e-4)
+
+    found = static_assignment(vast)
+
+    simulated = simulate(Plant(vast), found.act, evaluation_episodes(300)).total
+    idle = sum(constant_production_cost(vast, i, 0) for i in range(vast.items))
+    assert simulated.mean() == pytest.approx(found.cost, rel=0.2)
+    assert found.cost <= idle
+
+
+def test_simulated_costs_of_constant_production_agree_with_exact_ones() -> None:
+    plant = packaged("20x10")
+    edge = {
+        capacity: replace(plant, capacity=np.full(plant.items, capacity))
+        for capacity in (2_000, 2_001)
+    }
+
+    for units in (0, 5, 9):
+        exact, simulated = (constant_production_cost(each, 8, units) for each in edge.values())
+        assert simulated == pytest.approx(exact, rel=0.01)
