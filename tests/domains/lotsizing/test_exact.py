@@ -14,6 +14,7 @@ from decisions.domains.lotsizing.instance import Instance, packaged
 from decisions.domains.lotsizing.plant import Plant, PlantState
 from decisions.domains.lotsizing.simulation import evaluation_episodes, simulate
 from decisions.domains.lotsizing.start_stop import start_stop
+from decisions.domains.lotsizing.static_assignment import static_assignment
 from decisions.errors import DataError
 
 
