@@ -33,6 +33,7 @@ from decisions.bandits.oracles import LightGBMConfig
 from decisions.bandits.policies import Softmax, SquareCB, Uniform
 from decisions.domain import Domain
 from decisions.domains.payments.actions import ACTIONS, eligible
+from decisions.domains.payments.direct import evaluate_by_model
 from decisions.domains.payments.evaluation import GATE, evaluate
 from decisions.domains.payments.features import observe
 from decisions.domains.payments.simulator import UNITS, Environment
@@ -82,8 +83,9 @@ PUBLISHED = replace(
     name="payments_published",
     title="Payments as published: boosted trees, one day of memory, no gate",
     candidates={
-        "softmax": Recipe(rule=Softmax(50.0), explore_share=1.0, control_share=0.0, floor=0.02),
+        "softmax": Recipe(rule=Softmax(50.0), explore_share=1.0, control_share=0.0, floor=0.0),
     },
+    evaluate=evaluate_by_model,
     gate=GateRule(margin=-1.0),
     maturity=timedelta(hours=1),
     holdout=timedelta(days=1),
@@ -95,14 +97,15 @@ PUBLISHED = replace(
 
 Every generation explores in all of the traffic by softmax, over trees as in the reference (50 of
 15 leaves) that learned from one day of its predecessor's decisions alone. The day after judges it,
-so there are three generations a week. Each that was evaluated is deployed: no mean reward lies a
-whole unit below another. A generation errs where its predecessor hardly looked, the next one
-corrects that and errs elsewhere, so the value swings from each to the next. Its own decisions
-teach its successor, hence a domain, a log and a world of its own, where outcomes come at once.
+so there are three generations a week: by a model's predictions, since no floor or control slice is
+kept that could support more. Each is deployed, for no mean reward lies a whole unit below another.
+A generation errs where its predecessor hardly looked, the next one corrects that and errs
+elsewhere, so the value swings from each to the next. Its own decisions teach its successor, hence
+a domain, a log and a world of its own, where outcomes come at once.
 
-The floor keeps a fiftieth of the draws uniform, without which no log could judge a successor. It
-damps the swing: in 21 simulated generations 1.45 pp without it, 0.97 pp with it (lag-1
-autocorrelation -0.78 and -0.77, environment 2024).
+In 21 simulated generations the value swings by 1.45 percentage points, with a lag-1
+autocorrelation of -0.78; a floor of 0.02 damps that to 0.97 pp, one of 0.1 to 0.56 pp and -0.49.
+SquareCB 1000 in its place: 0.49 pp and -0.19 (environment 2024, 5 000 decisions a generation).
 """
 
 DOMAINS = (DOMAIN, PUBLISHED)
