@@ -74,8 +74,10 @@ def _outcome(row: Row, unit: Unit) -> str:
     if row["reward"] is None:
         return "**Outcome: not known yet.**"
     later = _duration(row["reward_at"] - row["decided_at"])
+    first = row["first_reward"]
     return (
         f"**Outcome: reward {row['reward']:g}** ({unit.reward}), known {later} after the decision."
+        + ("" if first is None else f" It corrects the first outcome, {first:g}; both are stored.")
     )
 
 

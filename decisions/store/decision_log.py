@@ -12,10 +12,20 @@ from decisions.errors import DataError
 from decisions.frames import UNITS, UNITS_A_MINUTE, UTC_TIME, conform
 from decisions.store import leases
 from decisions.store.artifacts import digest
+from decisions.store.corrections import parted, stored_outcomes, with_disputed
 from decisions.store.database import Database, execute, read
 from decisions.store.leases import Lease
 from decisions.store.problems import PROBLEMS, ZERO_BYTE, first
-from decisions.store.records import DECISION, KINDS, OUTCOME, QUARANTINE, UNIT, prepare, write
+from decisions.store.records import (
+    CORRECTION,
+    DECISION,
+    KINDS,
+    OUTCOME,
+    QUARANTINE,
+    UNIT,
+    prepare,
+    write,
+)
 from decisions.store.seals import chain_head
 
 Logged = Literal["unit", "decision", "outcome"]
@@ -48,6 +58,8 @@ def append(
 
     Rows that break a rule go to quarantine with the reason, the others are stored. Repeating a
     call changes nothing; a repetition that brings further rows adds those, under a further seal.
+    An outcome of a decision that has one already, observed at another time, is stored as its
+    correction: both stay, and the newest known at a time counts.
 
     Raises:
         DataError: a column is missing or has another type: nothing can be judged row by row.
@@ -67,9 +79,21 @@ def append(
             good, worse = _parted(good, problems)
             bad = pl.concat([bad, worse])
             prepared = prepare(KINDS[kind], domain, good)
-        done = write(connection, prepared, batch=batch, now=now)
+        later = good.clear()
+        if kind == OUTCOME.name:
+            first, later = parted(good, stored_outcomes(connection, domain, good))
+            prepared = prepare(OUTCOME, domain, first) if len(later) else prepared
+        parts = [write(connection, prepared, batch=batch, now=now)]
+        if len(later):
+            corrections = prepare(CORRECTION, domain, later)
+            parts.append(write(connection, corrections, batch=batch, now=now))
         _set_aside(connection, domain, kind, batch, bad, now=now)
-    return Appended(written=done.written, present=done.present, seal=done.seal, quarantined=bad)
+    return Appended(
+        written=sum(part.written for part in parts),
+        present=sum(part.present for part in parts),
+        seal=next((part.seal for part in parts if part.seal is not None), None),
+        quarantined=bad,
+    )
 
 
 def assign_units(db: Database, domain: str, arrivals: pl.DataFrame) -> pl.DataFrame:
@@ -195,7 +219,8 @@ def history(
     """Decisions taken in [since, until) with their units and outcomes as known at `as_of`.
 
     Columns: DECISIONS, `reference`, `observed_at`, `payload`, `reward`, `reward_at`; the last two
-    are null where no outcome was observed by `as_of`. By decision id.
+    are those of the newest outcome or correction observed by `as_of`, null where there is none.
+    By decision id.
     """
     span = _span(db, domain, since, until)
     return db.scan(
@@ -342,12 +367,16 @@ def _outcome_references(connection: Connection, domain: str, rows: pl.DataFrame)
     """Why an outcome does not fit a stored decision, or null."""
     ids = rows["decision_id"].to_list()
     taken = read(connection, "decision/decided", domain=domain, id_list=ids)
-    joined = rows.join(taken, on="decision_id", how="left", maintain_order="left")
+    named = with_disputed(rows, stored_outcomes(connection, domain, rows))
+    joined = named.join(taken, on="decision_id", how="left", maintain_order="left")
     return first(
         joined,
         {
             "decision is not stored": pl.col("decided_at").is_not_null(),
             "outcome lies before its decision": pl.col("observed_at") >= pl.col("decided_at"),
+            "another outcome is stored for the same time: a correction has its own": ~pl.col(
+                "disputed"
+            ),
         },
     )
 

@@ -171,7 +171,9 @@ def outcome_problems(outcomes: pl.DataFrame, *, now: datetime) -> pl.Series:
         outcomes,
         {
             "decision_id is not a number of 0 or more": pl.col("decision_id") >= 0,
-            "decision_id is given twice": pl.col("decision_id").is_unique(),
+            "decision_id is given twice for one time": pl.struct(
+                "decision_id", "observed_at"
+            ).is_unique(),
             "reward is missing or not finite": pl.col("reward").is_finite(),
             "observed_at lies in the future": pl.col("observed_at") <= now,
         },

@@ -42,6 +42,12 @@ _TEXT, _NUMBER, _REAL, _WHOLE = pl.String(), pl.Int32(), pl.Float64(), pl.Int64(
 UNIT = Kind(name="unit", schema=UNITS, key=("unit_id",), lookup="unit_id")
 DECISION = Kind(name="decision", schema=DECISIONS, key=("decision_id",), lookup="decision_id")
 OUTCOME = Kind(name="outcome", schema=OUTCOMES, key=("decision_id",), lookup="decision_id")
+CORRECTION = Kind(
+    name="correction",
+    schema=OUTCOMES,
+    key=("decision_id", "observed_at"),
+    lookup="decision_id",
+)
 GENERATION = Kind(
     name="generation",
     schema=pl.Schema(
@@ -218,6 +224,7 @@ KINDS: dict[str, Kind] = {
         UNIT,
         DECISION,
         OUTCOME,
+        CORRECTION,
         GENERATION,
         TRAINING,
         EVALUATION,
@@ -328,15 +335,14 @@ def stored_rows(
     return copy_format.fetch(driver, statement.as_bytes(driver))
 
 
-def _any_stored(connection: Connection, prepared: Prepared) -> bool:
-    """Whether the range of the batch's keys holds a stored row: one index probe, usually no."""
-    kind, values = prepared.kind, prepared.frame[prepared.kind.lookup]
+def any_stored(connection: Connection, kind: Kind, domain: str, values: pl.Series) -> bool:
+    """Whether a stored row lies in the range of lookup `values`: one index probe, usually no."""
     statement = sql.SQL(
         "select exists (select from {table} where domain = {domain}"
         " and {lookup} between {low} and {high})"
     ).format(
         table=sql.Identifier(kind.name),
-        domain=sql.Literal(prepared.domain),
+        domain=sql.Literal(domain),
         lookup=sql.Identifier(kind.lookup),
         low=sql.Literal(values.min()),
         high=sql.Literal(values.max()),
@@ -347,9 +353,9 @@ def _any_stored(connection: Connection, prepared: Prepared) -> bool:
 
 def _without_stored(connection: Connection, prepared: Prepared) -> Prepared:
     """The rows that are not stored yet; raises ConflictingRecord for the first that differs."""
-    if not _any_stored(connection, prepared):
-        return prepared
     kind, frame = prepared.kind, prepared.frame
+    if not any_stored(connection, kind, prepared.domain, frame[kind.lookup]):
+        return prepared
     key = list(kind.key)
     values = frame[kind.lookup].unique().to_list()
     stored = stored_rows(connection, kind, prepared.domain, values)

@@ -164,7 +164,9 @@ def test_outcomes_must_follow_their_decisions(database: Database) -> None:
         "observed_at lies in the future",
         "decision is not stored",
     ]
-    assert twice.quarantined["problem"].to_list() == ["decision_id is given twice"] * 2
+    assert (
+        twice.quarantined["problem"].to_list() == ["decision_id is given twice for one time"] * 2
+    )
 
 
 def test_bad_units_are_named(database: Database) -> None:

@@ -29,7 +29,8 @@ def upgrade() -> None:
 '''
 
 BACK_TO_FIRST = """
-drop table measurement, diagnosis, announcement, tally, decided_through, review cascade;
+drop table
+    measurement, diagnosis, announcement, tally, decided_through, review, correction cascade;
 delete from migration where file > '0002';
 update alembic_version set version_num = '0001';
 """

@@ -1,4 +1,5 @@
--- Decisions with what was known of their outcomes at a time; the reward is null where none was.
+-- Decisions with what was known of their outcomes at a time: the newest outcome or correction
+-- that was observed by then; the reward is null where none was.
 -- Grain: one row a decision. Parameters: domain, since and until (of decided_at, until excluded),
 -- as_of (outcomes observed by then), low and high (decision ids, both included, between which
 -- those of the span lie: see tally/span).
@@ -21,8 +22,9 @@ select
     u.reference,
     u.observed_at,
     u.payload,
-    o.reward,
-    o.observed_at as reward_at
+    case when o.observed_at >= c.observed_at or c.reward is null then o.reward else c.reward end
+        as reward,
+    greatest(o.observed_at, c.observed_at) as reward_at
 from decision as d
 inner join unit as u
     on
@@ -35,6 +37,20 @@ left join outcome as o
         and d.decision_id = o.decision_id
         and o.decision_id between :low and :high
         and o.observed_at <= :as_of
+left join correction as c
+    on
+        d.domain = c.domain
+        and d.decision_id = c.decision_id
+        and c.decision_id between :low and :high
+        and c.observed_at <= :as_of
+        and not exists (
+            select from correction as later
+            where
+                later.domain = c.domain
+                and later.decision_id = c.decision_id
+                and later.observed_at > c.observed_at
+                and later.observed_at <= :as_of
+        )
 where
     d.domain = :domain
     and d.decided_at >= :since

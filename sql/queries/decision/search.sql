@@ -10,8 +10,9 @@ select
     d.arm,
     d.action,
     d.propensity,
-    o.reward,
-    o.observed_at as reward_at
+    case when o.observed_at >= c.observed_at or c.reward is null then o.reward else c.reward end
+        as reward,
+    greatest(o.observed_at, c.observed_at) as reward_at
 from (
     select domain, decision_id, unit_id, decided_at, generation, arm, action, propensity
     from decision
@@ -26,4 +27,5 @@ from (
 ) as d
 inner join unit as u on d.domain = u.domain and d.unit_id = u.unit_id
 left join outcome as o on d.domain = o.domain and d.decision_id = o.decision_id
+left join latest_correction as c on d.domain = c.domain and d.decision_id = c.decision_id
 order by d.decision_id desc;

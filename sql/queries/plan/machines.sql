@@ -18,11 +18,13 @@ with decided as (
         json_array_length(u.payload -> 'set_up') as m,
         json_array_length(u.payload -> 'inventory') as i,
         -d.scores[1] as expected_cost,
-        -o.reward as realised_cost,
+        -case when o.observed_at >= c.observed_at or c.reward is null then o.reward else c.reward end
+            as realised_cost,
         row_number() over (order by u.unit_id desc) as age
     from unit as u
     inner join decision as d on u.domain = d.domain and d.decision_id = u.unit_id * 64
     left join outcome as o on d.domain = o.domain and d.decision_id = o.decision_id
+    left join latest_correction as c on d.domain = c.domain and d.decision_id = c.decision_id
     where u.domain = :domain and u.payload ->> 'plant' = :plant
     order by u.unit_id desc
     limit :periods
