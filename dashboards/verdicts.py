@@ -50,21 +50,27 @@ CHECKS = {
         "Where it is above zero, nothing in the log says what would have happened.",
     ),
     "mean_weight_z": Check(
-        "distance of the mean weight from one",
+        "distance of the mean weight from what it should be",
         "errors",
-        "Importance weights are one on average where propensities are right: more than three"
-        " standard errors away they are not.",
+        "Where actions are drawn as the log says, importance weights average one: this far off,"
+        " in standard errors, they are.",
+    ),
+    "mean_weight_limit": Check(
+        "distance of the mean weight that is allowed",
+        "errors",
+        "Beyond it the evaluation is refused; with the groups' limit, that happens by chance to at"
+        " most one sound log in 200.",
     ),
     "worst_group_z": Check(
-        "distance of the worst group's mean weight from one",
+        "distance of the worst group's mean weight from what it should be",
         "errors",
-        "Groups (merchants, issuers, attempts) whose weights are off name the propensities that"
-        " are wrong.",
+        "The same in groups (merchants, issuers, attempts): where one is far off, look there"
+        " whether actions were drawn with the probabilities that were logged.",
     ),
     "group_z_limit": Check(
-        "distance that the worst group reaches by chance",
+        "distance of a group's mean weight that is allowed",
         "errors",
-        "Beyond it the evaluation is refused.",
+        "Beyond it the evaluation is refused; it is larger the more groups there are.",
     ),
     "weight_median": Check("median weight", "number", "Half of the weights are below it."),
     "weight_90_percent": Check("90 % of weights are below", "number", "Of the candidate."),

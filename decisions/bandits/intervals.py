@@ -13,7 +13,6 @@ from decisions.policy import FloatArray
 from decisions.shapes import check_level, check_rows, check_weights, label_codes
 
 Clusters = npt.NDArray[np.generic]
-RARE_OUTCOMES = 100  # rows of an outcome below which their own variance is not trusted
 _CHUNK = 1 << 15  # rows a pass keeps in the processor's cache
 _FEW = 1_000  # clusters up to which the bootstrap really resamples
 _SKEWED = 0.3  # skewness of a resampled mean from which it resamples as well
@@ -118,48 +117,53 @@ def variance_floor(
     weights: FloatArray,
     reward: FloatArray,
     *,
+    residual: FloatArray | None = None,
+    squares: FloatArray | None = None,
     clusters: Clusters | None = None,
 ) -> Estimate:
-    """`found`, no narrower than were rare outcomes independent of what was chosen.
+    """`found`, no narrower than were what is unexplained independent of what was chosen.
 
-    For rewards of 0 and 1 of which one kind was seen in fewer than 100 rows; others leave `found`
-    as it is. `weights` (n,) multiply the rewards: importance weights for a value, the difference
-    of two policies' weights for a paired difference.
+    For rewards of 0 and 1; others leave `found` as it is. `weights` (n,) multiply the rewards:
+    importance weights for a value, the difference of two policies' weights for a paired
+    difference. `residual` (n,) is what a reward model leaves of the rewards, by default their
+    distance from their mean; `squares` (n,) are the expected squares of the weights, where the
+    logged probabilities tell them, by default the squares of those drawn.
 
-    With a dozen clicks in a log, the items that a policy favours often have none: the terms of
-    those rows vanish, and the variance seen with them. Rewards that are all one have no variance
-    at all, and say nothing of a failure in a thousand. With s of the rarer outcome in n rows and
-    p = (s + 1/2) / (n + 1), the variance is at least p (1 - p) mean(w^2) / n; with `clusters`,
+    Where one outcome is rare, the few rows of it with large weights carry the variance. A log that
+    happens to lack them has a small variance and a large error: with 2 % of failures the sample's
+    variance alone makes 95 % intervals of 20 000 rows cover in 91 to 96 % of logs, of 500 rows in
+    75 %. Weights and residuals taken apart are both seen in every row. The variance is at least
+    mean(residual^2) mean(squares) / n, with half a failure more than was seen; with `clusters`,
     squares of their sums of centred weights where those are larger. Where the rarer outcome was
     not seen at all, neither end is nearer than max |w| u, u being the exact upper limit of its
-    share.
+    share. Nothing of it begins or ends at a number of rows or failures: there is no cliff.
 
-    Measured on 34 items and a click rate of 0.0046: the 95 % interval of the difference covers
-    in 0.44 of logs without and 0.999 with the floor where items have no effect, in 0.891 with and
-    without it for a truly better policy, all misses being on the low side.
-
-    Source: Clopper and Pearson (1934) for the upper limit; the floor is ours.
+    Source: Clopper and Pearson (1934) for the upper limit; the floor is ours, its coverage is
+    measured by `decisions study evidence`.
     """
     n = len(reward)
     ones = int((reward == 1).sum())
     if n == 0 or len(weights) != n or ones + int((reward == 0).sum()) != n:
         return found
-    seen = min(ones, n - ones)
-    if seen >= RARE_OUTCOMES or not np.isfinite([found.lower, found.upper]).all():
+    if not np.isfinite([found.lower, found.upper]).all():
         return found
-    p = (seen + 0.5) / (n + 1)
-    squares = float(weights @ weights)
+    left = reward - ones / n if residual is None else residual
+    total = float((weights**2 if squares is None else squares).sum())
     if clusters is not None:
         sums = _clustered(weights, clusters).sums
-        squares = max(squares, float(sums @ sums))
-    half = NormalDist().inv_cdf((1 + found.level) / 2) * (p * (1 - p) * squares) ** 0.5 / n
-    if seen == 0:
+        total = max(total, float(sums @ sums))
+    unexplained = (float(left @ left) + 0.5) / (n + 1)
+    half = NormalDist().inv_cdf((1 + found.level) / 2) * (unexplained * total) ** 0.5 / n
+    if ones in (0, n):
         unseen = 1 - ((1 - found.level) / 2) ** (1 / n)
         half = max(half, unseen * float(np.abs(weights).max()))
+    lower, upper = found.value - half, found.value + half
+    if lower >= found.lower and upper <= found.upper:
+        return found
     return replace(
         found,
-        lower=min(found.lower, found.value - half),
-        upper=max(found.upper, found.value + half),
+        lower=min(found.lower, lower),
+        upper=max(found.upper, upper),
         method=f"{found.method}, variance floor",
     )
 

@@ -21,7 +21,15 @@ from decisions.bandits.estimators import (
 )
 from decisions.bandits.intervals import Clusters, cluster_codes, normal, variance_floor
 from decisions.bandits.slope import tune
-from decisions.bandits.support import Labels, Support, SupportRule, refusal, support
+from decisions.bandits.mean_weights import drawn_as_logged
+from decisions.bandits.support import (
+    Labels,
+    Support,
+    SupportRule,
+    drawn_refusal,
+    refusal,
+    support,
+)
 from decisions.errors import DataError
 from decisions.evaluation import Estimate, Evaluation, unknown
 from decisions.policy import BoolArray, FloatArray, IntArray, pick, total_variation
@@ -35,6 +43,7 @@ from decisions.shapes import (
 )
 
 _SMALLEST_SEGMENT = 100
+_SHARING = 3  # the error of refusals: two policies' mean weights, and the counts of actions
 _FULL_WEIGHTS = frozenset(
     {"IPS", "loss-form IPS", "SNIPS", "DR", "SNDR"}
 )  # neither cut nor shrunk
@@ -214,9 +223,10 @@ def evaluate_pair(
     `checks` (what a gate may limit):
         ess, ess_share: the candidate's effective sample size, and over n; champion_ess_share.
         support_violation: mass on actions that could not be logged, the larger of the two.
-        mean_weight_z: standard errors of the mean weight from one, the farther of the two.
-        worst_group_z, group_z_limit: the same by group (control variates), and what the worst
-            group reaches by chance with probability 0.0027: refused beyond it.
+        mean_weight_z, mean_weight_limit: standard errors of the mean weight from what it should
+            be, the farther of the two, and beyond what the evaluation is refused.
+        worst_group_z, group_z_limit: the same by group (control variates). A sound log is
+            refused for one or the other with a probability of at most 0.005 (`SupportRule`).
         max_weight, rare_mass: of the candidate; see `Support`.
         weight_median, weight_90_percent, weight_99_percent: below which half of the candidate's
             importance weights lie, and so on.
@@ -226,7 +236,7 @@ def evaluate_pair(
             segments at once. 0 where none does.
         unresolved_share: of rows, where `delay_factor` is given.
 
-    Where 0 or 1 was seen in few rows only, intervals are no narrower than `variance_floor` says.
+    Intervals for rewards of 0 and 1 are no narrower than `variance_floor` says.
 
     An evaluation that the log does not support carries a refusal and knows no value.
 
@@ -235,10 +245,10 @@ def evaluate_pair(
     """
     check_level(level)
     policies = {"candidate": candidate, "champion": champion}
-    supports = {name: _support(log, policy) for name, policy in policies.items()}
-    checks = _checks(log, supports, candidate=candidate, champion=champion)
+    rule = rule or SupportRule()
+    supports, reasons = supported(log, policies, rule)
+    checks = _checks(log, supports, rule, candidate=candidate, champion=champion)
     checks |= _quantiles(weights_of(log, candidate))
-    reasons = [f"{name}: {why}" for name, s in supports.items() if (why := refusal(s, rule))]
     n = len(log.action)
     if reasons:
         nothing = unknown(n=n, level=level)
@@ -252,43 +262,31 @@ def evaluate_pair(
 
     clusters = None if log.clusters is None else cluster_codes(log.clusters)
 
-    known = np.ones(n, dtype=np.bool_) if log.delay_factor is None else log.delay_factor > 0
-    factor = np.ones(n) if log.delay_factor is None else log.delay_factor
-
-    def interval(terms: Terms, weights: FloatArray | None = None) -> Estimate:
+    def interval(terms: Terms, moved: FloatArray) -> Estimate:
+        """Of `terms`, whose weights are `moved` (n, k) over the logged probabilities."""
         found = normal(terms.rows, clusters=clusters, level=level, effective_n=terms.effective_n)
         found = replace(found, method=f"{terms.method}, {found.method}")
-        if weights is None:
-            return found
-        return variance_floor(
-            found,
-            (weights * factor)[known],
-            log.reward[known],
-            clusters=None if clusters is None else clusters[known],
-        )
-
-    def each(name: str, weights: FloatArray) -> FloatArray | None:
-        return weights if name in _FULL_WEIGHTS else None
+        return _no_narrower(log, found, terms, moved, clusters)
 
     found = _tuned(log, candidate, level=level)
     tau, lam = found[0] if tau is None else tau, found[1] if lam is None else lam
     new, old = (terms_of(log, policy, tau=tau, lam=lam) for policy in (candidate, champion))
-    w, v = weights_of(log, candidate), weights_of(log, champion)
     first = primary or ("SNIPS" if log.q is None else "DR")
-    estimates = {f"candidate {name}": interval(t, each(name, w)) for name, t in new.items()}
-    estimates |= {f"champion {name}": interval(t, each(name, v)) for name, t in old.items()}
+    moved = candidate - champion
+    estimates = {f"candidate {name}": interval(t, candidate) for name, t in new.items()}
+    estimates |= {f"champion {name}": interval(t, champion) for name, t in old.items()}
     estimates |= {
-        f"difference {name}": interval(t.minus(old[name]), each(name, w - v))
-        for name, t in new.items()
+        f"difference {name}": interval(t.minus(old[name]), moved) for name, t in new.items()
     }
     if log.delay_factor is None:
-        on_policy = Terms(rows=log.reward, method="on-policy mean", effective_n=float(n))
-        estimates["logged"] = interval(on_policy, np.ones(n))
+        average = normal(log.reward, clusters=clusters, level=level, effective_n=float(n))
+        average = replace(average, method=f"on-policy mean, {average.method}")
+        estimates["logged"] = variance_floor(average, np.ones(n), log.reward, clusters=clusters)
     for name, policy in (baselines or {}).items():
-        supported = refusal(_support(log, policy), rule) is None
+        why = refusal(_support(log, policy), rule, sharing=_SHARING)
         estimates[name] = (
-            interval(terms_of(log, policy)[first], each(first, weights_of(log, policy)))
-            if supported
+            interval(terms_of(log, policy)[first], policy)
+            if why is None
             else unknown(n=n, level=level)
         )
     difference = new[first].minus(old[first])
@@ -303,6 +301,59 @@ def evaluate_pair(
         estimates=estimates,
         checks=checks,
     )
+
+
+def _no_narrower(
+    log: LoggedDecisions,
+    found: Estimate,
+    terms: Terms,
+    moved: FloatArray,
+    clusters: Clusters | None,
+) -> Estimate:
+    """`found` with the `variance_floor` of estimators whose weights are neither cut nor shrunk.
+
+    With outcomes still unknown, the weights are those of the rows that have one.
+    """
+    if terms.method not in _FULL_WEIGHTS:
+        return found
+    known, weights = slice(None), pick(moved, log.action) / log.propensity
+    if log.delay_factor is not None:
+        known, weights = log.delay_factor > 0, weights * log.delay_factor
+    modelled = log.q is not None and terms.method in ("DR", "SNDR")
+    squares = None
+    if log.logged is not None and log.delay_factor is None:
+        possible = log.eligible & (log.logged > 0)
+        square = np.where(possible, moved, 0.0) ** 2
+        squares = (square / np.where(possible, log.logged, 1.0)).sum(axis=1)
+    return variance_floor(
+        found,
+        weights[known],
+        log.reward[known],
+        residual=(log.reward - pick(log.q, log.action))[known] if modelled else None,
+        squares=squares,
+        clusters=None if clusters is None else clusters[known],
+    )
+
+
+def supported(
+    log: LoggedDecisions, policies: Mapping[str, FloatArray], rule: SupportRule
+) -> tuple[dict[str, Support], list[str]]:
+    """Diagnostics of each of two policies (n, k) by name, and why the log cannot answer.
+
+    The second is empty where it can. A sound log is refused for how its actions were drawn with a
+    probability of at most `rule.error`, over both policies, all groups and all actions.
+    """
+    found = {name: _support(log, policy) for name, policy in policies.items()}
+    reasons = [
+        f"{name}: {why}"
+        for name, each in found.items()
+        if (why := refusal(each, rule, sharing=_SHARING))
+    ]
+    if log.logged is not None:
+        drawn = drawn_as_logged(log.action, log.logged, log.eligible, clusters=log.clusters)
+        if (why := drawn_refusal(drawn, rule, sharing=_SHARING)) is not None:
+            reasons.append(f"log: {why}")
+    return found, reasons
 
 
 def worst_segment_loss(
@@ -355,12 +406,14 @@ def _support(log: LoggedDecisions, probabilities: FloatArray) -> Support:
         eligible=log.eligible,
         logged=log.logged,
         groups=log.groups,
+        clusters=log.clusters,
     )
 
 
 def _checks(
     log: LoggedDecisions,
     supports: Mapping[str, Support],
+    rule: SupportRule,
     *,
     candidate: FloatArray,
     champion: FloatArray,
@@ -372,8 +425,9 @@ def _checks(
         "champion_ess_share": old.effective_share,
         "support_violation": max(new.violation, old.violation),
         "mean_weight_z": max(new.mean_weight_z, old.mean_weight_z, key=abs),
+        "mean_weight_limit": new.mean_weight_limit(rule.error / _SHARING),
         "worst_group_z": max(new.worst_group_z, old.worst_group_z, key=abs),
-        "group_z_limit": new.group_z_limit(),
+        "group_z_limit": new.group_z_limit(rule.error / _SHARING),
         "max_weight": new.max_weight,
         "rare_mass": new.rare_mass,
         "churn_tv": total_variation(candidate, champion) if len(candidate) else float("nan"),

@@ -104,7 +104,9 @@ def fit_lightgbm(
     config: LightGBMConfig | None = None,
     predecessor: LightGBMOracle | None = None,
 ) -> LightGBMOracle | ConstantOracle:
-    """Boosted trees over the chosen pairs; a constant where the rewards are all alike.
+    """Boosted trees over the chosen pairs; a constant where they learn nothing.
+
+    That is where the rewards are all alike, or too few for a single split.
 
     With `predecessor` its trees are kept and `config.trees` more are grown on their margin: what
     earlier windows taught stays in the model when their rows may not be kept. A window whose
@@ -146,6 +148,12 @@ def fit_lightgbm(
         chosen.trees,
         init_model=None if predecessor is None else lgb.Booster(model_str=predecessor.model),
     )
+    if not booster.feature_importance().any():
+        return _constant(
+            data.reward,
+            f"{len(data.reward)} rows are too few, or too much alike, for a tree to split:"
+            f" a leaf holds {chosen.min_child_samples} at least",
+        )
     return LightGBMOracle(
         model=booster.model_to_string(num_iteration=-1),
         features=features,
@@ -200,7 +208,11 @@ def one_class(reward: FloatArray, *, loss: Loss) -> ConstantOracle | None:
     if n and reward.min() != reward.max():
         return None
     seen = f"all {n} rewards of the window are {reward[0]:g}" if n else "the window has no reward"
-    return ConstantOracle(value=float((reward.sum() + 0.5) / (n + 1)), reason=seen)
+    return _constant(reward, seen)
+
+
+def _constant(reward: FloatArray, reason: str) -> ConstantOracle:
+    return ConstantOracle(value=float((reward.sum() + 0.5) / (len(reward) + 1)), reason=reason)
 
 
 def cross_fitted_predictions(

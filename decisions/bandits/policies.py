@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import polars as pl
@@ -58,6 +58,11 @@ class BanditPolicy(Protocol):
 class Rule(Protocol):
     """From predictions to probabilities; `members` (models, n, k) are an ensemble's, or one's."""
 
+    @property
+    def models(self) -> int:
+        """How many oracles to fit for it; above 1 it reads how an ensemble's members differ."""
+        ...
+
     def __call__(self, scores: FloatArray, members: FloatArray, eligible: BoolArray) -> FloatArray:
         """Probabilities, (n, k); `scores` (n, k) is the mean of `members`."""
         ...
@@ -66,6 +71,8 @@ class Rule(Protocol):
 @dataclass(frozen=True)
 class Greedy:
     """The best predicted action."""
+
+    models: ClassVar[int] = 1
 
     def __call__(self, scores: FloatArray, members: FloatArray, eligible: BoolArray) -> FloatArray:
         """See `exploration.greedy`."""
@@ -77,6 +84,7 @@ class EpsilonGreedy:
     """The best predicted action, and any with probability epsilon."""
 
     epsilon: float = 0.06
+    models: ClassVar[int] = 1
 
     def __call__(self, scores: FloatArray, members: FloatArray, eligible: BoolArray) -> FloatArray:
         """See `exploration.epsilon_greedy`."""
@@ -88,6 +96,7 @@ class Softmax:
     """Boltzmann exploration."""
 
     inverse_temperature: float = 50.0
+    models: ClassVar[int] = 1
 
     def __call__(self, scores: FloatArray, members: FloatArray, eligible: BoolArray) -> FloatArray:
         """See `exploration.softmax`."""
@@ -99,6 +108,7 @@ class SquareCB:
     """Inverse gap weighting."""
 
     gamma: float
+    models: ClassVar[int] = 1
 
     def __call__(self, scores: FloatArray, members: FloatArray, eligible: BoolArray) -> FloatArray:
         """See `exploration.inverse_gap_weighting`."""
@@ -110,6 +120,7 @@ class FastCB:
     """Inverse gap weighting by ratios of losses."""
 
     gamma: float
+    models: ClassVar[int] = 1
 
     def __call__(self, scores: FloatArray, members: FloatArray, eligible: BoolArray) -> FloatArray:
         """See `exploration.fast_cb`."""
@@ -119,6 +130,8 @@ class FastCB:
 @dataclass(frozen=True)
 class Bagging:
     """Each action's share of the models that prefer it; mix it with a Floor before logging."""
+
+    models: int = 5
 
     def __call__(self, scores: FloatArray, members: FloatArray, eligible: BoolArray) -> FloatArray:
         """See `exploration.bagging_shares`."""
@@ -130,6 +143,7 @@ class RegCBElimination:
     """Uniform on the actions that may still be best: mean +/- kappa deviations of the models."""
 
     kappa: float = 1.5
+    models: int = 5
 
     def __call__(self, scores: FloatArray, members: FloatArray, eligible: BoolArray) -> FloatArray:
         """See `exploration.reg_cb_elimination`."""
@@ -141,6 +155,7 @@ class RegCBOptimistic:
     """The action with the highest mean + kappa deviations of the models."""
 
     kappa: float = 1.5
+    models: int = 5
 
     def __call__(self, scores: FloatArray, members: FloatArray, eligible: BoolArray) -> FloatArray:
         """See `exploration.reg_cb_optimistic`."""
@@ -153,6 +168,7 @@ class SquareCBElimination:
 
     gamma: float
     kappa: float = 1.5
+    models: int = 5
 
     def __call__(self, scores: FloatArray, members: FloatArray, eligible: BoolArray) -> FloatArray:
         """See `exploration.square_cb_elimination`."""
@@ -167,6 +183,15 @@ class OraclePolicy:
     oracle: RegressionOracle
     rule: Rule
     arm: str = "explore"
+
+    def __post_init__(self) -> None:
+        """Refuses a rule that explores by how models differ where there is one model."""
+        count = len(self.oracle.members) if isinstance(self.oracle, Ensemble) else 1
+        if self.rule.models > 1 and count < 2:
+            raise DataError(
+                f"{type(self.rule).__name__} explores by how models differ, and there is {count};"
+                " wanted an Ensemble of two or more: see `oracles.fit_bootstrap`"
+            )
 
     def assess(self, context: pl.DataFrame, eligible: BoolArray) -> Assessment:
         """See BanditPolicy. An Ensemble's members reach the rule; any other oracle is one."""

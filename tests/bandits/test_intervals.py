@@ -209,21 +209,40 @@ def test_rewards_without_variance_leave_an_interval() -> None:
     assert found.method.endswith("variance floor")
 
 
-def test_the_floor_by_hand_and_only_where_an_outcome_is_rare() -> None:
+def test_the_floor_by_hand() -> None:
     n = 1_000
-    rare, usual = (np.r_[np.zeros(s), np.ones(n - s)] for s in (4, 100))
+    reward = np.r_[np.zeros(4), np.ones(n - 4)]
     point = replace(normal(np.ones(n)), value=0.0, lower=0.0, upper=0.0)
     weights = np.full(n, 0.5)
 
-    p = 4.5 / 1001
-    half = 1.959964 * np.sqrt(p * (1 - p) * 0.25 / n)
-    assert variance_floor(point, weights, rare).upper == pytest.approx(half, rel=1e-6)
-    assert variance_floor(point, weights, usual) == point
-    assert variance_floor(point, weights, rare + 0.5) == point
+    left = (4 * 0.996 + 0.5) / 1001
+    half = 1.959964 * np.sqrt(left * 0.25 / n)
+    assert variance_floor(point, weights, reward).upper == pytest.approx(half, rel=1e-6)
+    assert variance_floor(point, weights, reward + 0.5) == point
+    wide = replace(point, lower=-1.0, upper=1.0)
+    assert variance_floor(wide, weights, reward) == wide
+
+    modelled = variance_floor(point, weights, reward, residual=0.1 * weights, squares=4 * weights)
+    unexplained = (n * 0.05**2 + 0.5) / 1001
+    assert modelled.upper == pytest.approx(1.959964 * np.sqrt(unexplained * 2 / n), rel=1e-6)
 
     signs = np.where(np.arange(n) < n // 2, 0.5, -0.5)
-    both = variance_floor(point, signs, rare, clusters=np.arange(n) // 100)
+    both = variance_floor(point, signs, reward, clusters=np.arange(n) // 100)
     assert both.upper == pytest.approx(half * 10, rel=1e-6)  # clusters of 100 rows of one sign
+
+
+def test_the_floor_has_no_cliff_at_any_number_of_failures() -> None:
+    n = 5_000
+    point = replace(normal(np.ones(n)), value=0.0, lower=0.0, upper=0.0)
+
+    widths = np.array(
+        [
+            variance_floor(point, np.ones(n), np.r_[np.zeros(s), np.ones(n - s)]).upper
+            for s in range(90, 111)
+        ]
+    )
+
+    np.testing.assert_allclose(np.diff(widths) / widths[:-1], 1 / 200, atol=0.001)
 
 
 @pytest.mark.parametrize("clustered", [False, True])

@@ -37,7 +37,7 @@ from decisions.domains.payments.direct import evaluate_by_model
 from decisions.domains.payments.evaluation import GATE, evaluate
 from decisions.domains.payments.features import observe
 from decisions.domains.payments.simulator import UNITS, Environment
-from decisions.domains.payments.training import Recipe, StabilisedRecipe, dump, load
+from decisions.domains.payments.training import Recipe, StabilisedRecipe, account, dump, load
 from decisions.domains.payments.world import SYNCHRONOUS, SimulatedWorld
 from decisions.gate import GateRule
 
@@ -76,6 +76,7 @@ DOMAIN = Domain(
     window=timedelta(days=14),
     world=WORLD,
     cluster="card",
+    account=account,
 )
 
 PUBLISHED = replace(

@@ -1,7 +1,8 @@
 """A new payments policy from logged decisions: whose rows teach, how traffic is split."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -9,7 +10,14 @@ import polars as pl
 
 from decisions.bandits import serialisation
 from decisions.bandits.exploration import damped
-from decisions.bandits.oracles import Ensemble, LightGBMConfig, fit_lightgbm
+from decisions.bandits.oracles import (
+    ConstantOracle,
+    Ensemble,
+    LightGBMConfig,
+    RegressionOracle,
+    fit_bootstrap,
+    fit_lightgbm,
+)
 from decisions.bandits.policies import (
     BanditPolicy,
     Damped,
@@ -128,7 +136,9 @@ class Recipe:
     intervention, the yardstick that takes drift out of every series; the rest get the best
     predicted action.
     FULL mode is `explore_share=1, control_share=0`. Predictions are the mean over the new model
-    and those of the last `average` - 1 champions, which damps swings from one to the next.
+    and those of the last `average` - 1 champions, which damps swings from one to the next. A rule
+    that explores by how models differ gets as many as it asks for, each fitted on a bootstrap of
+    the rows, and no others: the spread between generations is no measure of doubt.
     """
 
     rule: Rule
@@ -137,6 +147,14 @@ class Recipe:
     floor: float = 0.1
     average: int = 1
     oracle: LightGBMConfig = field(default_factory=LightGBMConfig)
+
+    def __post_init__(self) -> None:
+        """Refuses to mix the models of a bootstrap with those of other generations."""
+        if self.rule.models > 1 and self.average > 1:
+            raise DataError(
+                f"{type(self.rule).__name__} explores by how {self.rule.models} models of one"
+                f" window differ; average is {self.average}, wanted 1"
+            )
 
     def __call__(
         self, history: pl.LazyFrame, predecessors: Sequence[Policy], rng: np.random.Generator
@@ -152,13 +170,8 @@ class Recipe:
             action=logged_actions(rows),
             reward=rows["reward"].to_numpy(),
         )
-        oracle = fit_encoded(data, rng, config=self.oracle)
-        earlier = [seen for policy in predecessors if (seen := newest_oracle(policy))]
-        members = (oracle, *earlier[: self.average - 1])
         exploring = Floor(
-            policy=OraclePolicy(
-                oracle=Ensemble(members=members) if len(members) > 1 else oracle, rule=self.rule
-            ),
+            policy=OraclePolicy(oracle=self._fitted(data, predecessors, rng), rule=self.rule),
             floor=self.floor,
         )
         if self.explore_share == 1.0 and self.control_share == 0.0:
@@ -170,6 +183,18 @@ class Recipe:
             control_share=self.control_share,
             cluster="arm_key",
         )
+
+    def _fitted(
+        self, data: TrainingSet, predecessors: Sequence[Policy], rng: np.random.Generator
+    ) -> RegressionOracle:
+        """What the rule explores over."""
+        fit = partial(fit_encoded, config=self.oracle)
+        if self.rule.models > 1:
+            return fit_bootstrap(fit, data, rng, models=self.rule.models)
+        oracle = fit(data, rng)
+        earlier = [seen for policy in predecessors if (seen := newest_oracle(policy))]
+        members = (oracle, *earlier[: self.average - 1])
+        return Ensemble(members=members) if len(members) > 1 else oracle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,18 +321,36 @@ def is_trained(policy: Policy) -> bool:
     return newest_oracle(policy) is not None or stabilised_part(policy) is not None
 
 
-def newest_oracle(policy: Policy) -> EncodedOracle | None:
-    """The oracle that a policy of `Recipe` was trained with itself; None for any other policy."""
+def newest_oracle(policy: Policy) -> RegressionOracle | None:
+    """The oracle that a policy of `Recipe` was trained with itself; None for any other policy.
+
+    Of an ensemble over generations the newest; a bootstrap's is one oracle, the whole ensemble.
+    """
     part: object = policy
     if isinstance(part, Split):
         part = part.explore
     if isinstance(part, Floor):
         part = part.policy
-    if isinstance(part, OraclePolicy):
-        part = part.oracle
-    if isinstance(part, Ensemble):
-        part = part.members[0]
-    return part if isinstance(part, EncodedOracle) else None
+    if not isinstance(part, OraclePolicy):
+        return None
+    oracle = part.oracle
+    members = oracle.members if isinstance(oracle, Ensemble) else (oracle,)
+    if not isinstance(members[0], EncodedOracle):
+        return None
+    return oracle if part.rule.models > 1 else members[0]
+
+
+def account(policy: Policy) -> Mapping[str, object]:
+    """What training has to tell: `fallback`, why nothing was learned; nothing where all is well.
+
+    A policy without a model explores every action alike, which no page could tell from a model
+    that finds them equally good.
+    """
+    oracle = newest_oracle(policy)
+    members = oracle.members if isinstance(oracle, Ensemble) else (oracle,)
+    inner = [each.oracle for each in members if isinstance(each, EncodedOracle)]
+    reasons = [each.reason for each in inner if isinstance(each, ConstantOracle)]
+    return {"fallback": reasons[0]} if reasons else {}
 
 
 _REFERENCE = 2_000  # newest rows on which churn is foreseen
