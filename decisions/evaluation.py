@@ -36,6 +36,8 @@ class Evaluation:
     `refusal` says why the evidence cannot answer; the estimates are then the whole line.
     `unchanged` says that the candidate decides as the champion does, and how that is known: from
     policies and contexts alone, never from outcomes. There is then nothing to compare.
+    `note` is what else a reader of the verdict must know, such as a candidate that learned
+    nothing; it decides nothing.
     `evidence` is what a gate that is looked at every day reads in place of the interval; None
     where the domain's evaluation gathers none.
     """
@@ -47,6 +49,7 @@ class Evaluation:
     checks: dict[str, float] = field(default_factory=dict[str, float])
     refusal: str | None = None
     unchanged: str | None = None
+    note: str = ""
     evidence: Evidence | None = None
 
 

@@ -124,10 +124,13 @@ def judge(evaluation: Evaluation, rule: GateRule) -> Verdict:
         )
     )
     if evaluation.refusal is not None:
-        return Verdict(outcome="hold", reasons=tuple(reasons), note=evaluation.refusal)
+        note = "; ".join(filter(None, (evaluation.refusal, evaluation.note)))
+        return Verdict(outcome="hold", reasons=tuple(reasons), note=note)
     if all(reason.kept for reason in reasons):
         if rule.approval:
-            return Verdict(outcome="hold", reasons=tuple(reasons), note="waits for approval")
-        return Verdict(outcome="promote", reasons=tuple(reasons))
+            note = "; ".join(filter(None, ("waits for approval", evaluation.note)))
+            return Verdict(outcome="hold", reasons=tuple(reasons), note=note)
+        return Verdict(outcome="promote", reasons=tuple(reasons), note=evaluation.note)
     against = evaluation.difference.upper <= rule.margin
-    return Verdict(outcome="reject" if against else "hold", reasons=tuple(reasons))
+    outcome = "reject" if against else "hold"
+    return Verdict(outcome=outcome, reasons=tuple(reasons), note=evaluation.note)

@@ -197,6 +197,8 @@ def one(domain: str, described: pl.DataFrame, promotions: pl.DataFrame, unit: Un
     number = choice.generation(numbers, titles)
     row = described.row(by_predicate=pl.col("number") == number, named=True)
     verdict(row, unit)
+    if fallback := provenance.details_of(row).get("fallback"):
+        st.warning(f"It learned nothing, and takes every action alike: {fallback}.")
     ruled = promotions.filter(pl.col("number") == number)
     for reign in ruled.iter_rows(named=True):
         st.markdown(

@@ -29,6 +29,7 @@ Labels = npt.NDArray[np.generic]
 CUT = 5.0  # weights above it count as if they were this large
 _NO_SPREAD = 1e-12  # a variance up to this is rounding, as is a mean within its root
 _STEEPEST = 30.0  # logarithm of the largest number that is computed
+_NEAR = 2.0  # standard errors up to which no limit can be near and no bound is computed
 _STEPS = 8  # of Newton's method, within brackets: the bound of every step holds, the best counts
 
 
@@ -41,6 +42,18 @@ class PossibleWeights:
     excess: FloatArray  # (m,), of the cut weight over its mean
     mean: FloatArray  # (n,), of the cut weight
     variance: FloatArray  # (n,)
+
+    def only(self, rows: BoolArray) -> "PossibleWeights":
+        """Those of some of the rows, (n,)."""
+        kept = rows[self.row]
+        place = rows.cumsum() - 1
+        return PossibleWeights(
+            row=place[self.row[kept]],
+            probability=self.probability[kept],
+            excess=self.excess[kept],
+            mean=self.mean[rows],
+            variance=self.variance[rows],
+        )
 
 
 def possible_weights(
@@ -105,6 +118,13 @@ class _Groups:
         """Of `values` (n,) by group."""
         return np.bincount(self.code, values, self.count)
 
+    def only(self, kept: BoolArray) -> "_Groups":
+        """Some of the groups, (count,), with their rows alone."""
+        rows, place = kept[self.code], kept.cumsum() - 1
+        first, cell = np.unique(self.cell[rows], return_index=True, return_inverse=True)[1:]
+        code = place[self.code[rows]]
+        return _Groups(code=code, cell=cell, of_cell=code[first], count=int(kept.sum()))
+
     @property
     def units(self) -> IntArray:
         """Clusters in each group, (count,)."""
@@ -141,8 +161,9 @@ def distances(
     """How far the mean weight of each group of `labels` (n,) is from what it should be, (g,).
 
     In standard errors: the signed root of twice the logarithm of Chernoff's bound, which for a
-    normal sum is its distance. A sound log is beyond `limit` with at most the error given there.
-    Groups of fewer than `smallest` clusters (rows without `clusters`) are left out.
+    normal sum is its distance; up to two of them, where no limit is near, the plain distance. A
+    sound log is beyond `limit` with at most the error given there. Groups of fewer than
+    `smallest` clusters (rows without `clusters`) are left out.
 
     Without `possible` it is the mean of the weights themselves, less one, over its estimated
     standard error: for large samples only.
@@ -158,10 +179,26 @@ def _chernoff(off: FloatArray, possible: PossibleWeights, groups: _Groups) -> Fl
     together = groups.together
     spread = groups.sums(possible.variance * together)
     varied = spread > _NO_SPREAD
+    plain = off / np.sqrt(np.where(varied, spread, 1.0))
+    without = np.where(np.abs(off) > _NO_SPREAD**0.5 * len(together), np.copysign(inf, off), 0.0)
+    found = np.where(varied, plain, without)
+    far = varied & (np.abs(plain) > _NEAR)
+    if far.any():
+        some = groups.only(far)
+        exponent = _exponent(off[far], spread[far], possible.only(far[groups.code]), some)
+        found[far] = np.copysign(np.sqrt(2 * exponent), off[far])
+    return found
+
+
+def _exponent(
+    off: FloatArray, spread: FloatArray, possible: PossibleWeights, groups: _Groups
+) -> FloatArray:
+    """The largest t D - K(t) of each group, (g,)."""
+    together = groups.together
     largest = np.ones(groups.count)
     np.maximum.at(largest, groups.code, together)
     side, low, high = np.sign(off), np.zeros(groups.count), _STEEPEST / CUT / largest
-    size = np.minimum(np.abs(off) / np.where(varied, spread, 1.0), high)
+    size = np.minimum(np.abs(off) / spread, high)
     exponent = np.zeros(groups.count)
     for _ in range(_STEPS):
         t = side * size
@@ -171,8 +208,7 @@ def _chernoff(off: FloatArray, possible: PossibleWeights, groups: _Groups) -> Fl
         low, high = np.where(beyond < 0, size, low), np.where(beyond < 0, high, size)
         size = size - beyond / np.where(curve > 0, curve, 1.0)
         size = np.where((size > low) & (size < high), size, (low + high) / 2)
-    without = np.where(np.abs(off) > _NO_SPREAD**0.5 * len(together), inf, 0.0)
-    return np.copysign(np.where(varied, np.sqrt(2 * exponent), without), off)
+    return exponent
 
 
 def _generated(

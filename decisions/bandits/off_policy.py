@@ -20,8 +20,8 @@ from decisions.bandits.estimators import (
     switch_dr,
 )
 from decisions.bandits.intervals import Clusters, cluster_codes, normal, variance_floor
-from decisions.bandits.slope import tune
 from decisions.bandits.mean_weights import drawn_as_logged
+from decisions.bandits.slope import tune
 from decisions.bandits.support import (
     Labels,
     Support,
@@ -263,10 +263,7 @@ def evaluate_pair(
     clusters = None if log.clusters is None else cluster_codes(log.clusters)
 
     def interval(terms: Terms, moved: FloatArray) -> Estimate:
-        """Of `terms`, whose weights are `moved` (n, k) over the logged probabilities."""
-        found = normal(terms.rows, clusters=clusters, level=level, effective_n=terms.effective_n)
-        found = replace(found, method=f"{terms.method}, {found.method}")
-        return _no_narrower(log, found, terms, moved, clusters)
+        return estimate(log, terms, moved, clusters=clusters, level=level)
 
     found = _tuned(log, candidate, level=level)
     tau, lam = found[0] if tau is None else tau, found[1] if lam is None else lam
@@ -303,17 +300,21 @@ def evaluate_pair(
     )
 
 
-def _no_narrower(
+def estimate(
     log: LoggedDecisions,
-    found: Estimate,
     terms: Terms,
     moved: FloatArray,
-    clusters: Clusters | None,
+    *,
+    clusters: Clusters | None = None,
+    level: float = 0.95,
 ) -> Estimate:
-    """`found` with the `variance_floor` of estimators whose weights are neither cut nor shrunk.
+    """The mean of `terms` (n,), whose weights are `moved` (n, k) over the logged probabilities.
 
-    With outcomes still unknown, the weights are those of the rows that have one.
+    Normal, over `clusters`, and no narrower than `variance_floor` where weights are neither cut
+    nor shrunk. With outcomes still unknown, the floor's weights are those of the rows with one.
     """
+    found = normal(terms.rows, clusters=clusters, level=level, effective_n=terms.effective_n)
+    found = replace(found, method=f"{terms.method}, {found.method}")
     if terms.method not in _FULL_WEIGHTS:
         return found
     known, weights = slice(None), pick(moved, log.action) / log.propensity
@@ -343,6 +344,11 @@ def supported(
     The second is empty where it can. A sound log is refused for how its actions were drawn with a
     probability of at most `rule.error`, over both policies, all groups and all actions.
     """
+    log = replace(
+        log,
+        clusters=None if log.clusters is None else cluster_codes(log.clusters),
+        groups={name: cluster_codes(labels) for name, labels in log.groups.items()},
+    )
     found = {name: _support(log, policy) for name, policy in policies.items()}
     reasons = [
         f"{name}: {why}"

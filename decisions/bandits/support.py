@@ -101,7 +101,9 @@ def support(
         clusters: labels (n,) of rows that depend on one another; None where none do.
     """
     n = len(weights)
-    possible = None if logged is None or not n else possible_weights(probabilities, logged, eligible)
+    possible = (
+        None if logged is None or not n else possible_weights(probabilities, logged, eligible)
+    )
     if logged is None:
         impossible = np.where(eligible, 0.0, probabilities)
         rare = float((weights * (propensity < RARE)).mean()) if n else float("nan")

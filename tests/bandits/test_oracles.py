@@ -357,3 +357,18 @@ def test_rewards_and_actions_out_of_range_are_refused(
 def test_a_categorical_column_must_hold_integers(logs: Logs) -> None:
     with pytest.raises(DataError, match="'amount' is Float64, wanted integer codes"):
         pair_features(logs.data.context, flags=FLAGS, categorical=("amount",))
+
+
+@pytest.mark.parametrize("rows", [2, 12, 25])
+def test_too_few_rows_for_a_tree_give_a_constant_that_says_so(rows: int) -> None:
+    logs = uniform_logs(3_000)
+    first, other = (np.flatnonzero(logs.data.reward == kind)[0] for kind in (0.0, 1.0))
+    some = np.unique(np.r_[first, other, np.arange(rows)])[:rows]
+    some[:2] = np.sort([first, other])
+    data = logs.data.take(some)
+
+    oracle = fit_lightgbm(data, np.random.default_rng(0), features=logs.features)
+
+    assert isinstance(oracle, ConstantOracle)
+    assert oracle.reason.startswith(f"{rows} rows are too few")
+    assert 0 < oracle.value < 1

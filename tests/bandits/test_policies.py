@@ -12,7 +12,7 @@ from decisions.bandits.exploration import best_action
 from decisions.bandits.oracles import Ensemble, fit_bootstrap, fit_lightgbm
 from decisions.bandits.policies import BanditPolicy
 from decisions.errors import DataError, NoEligibleAction
-from decisions.policy import choose, pick
+from decisions.policy import choose, pick, total_variation
 from decisions.seeds import RowKeys
 from tests.bandits.logs import Logs, uniform_logs
 
@@ -251,3 +251,28 @@ def test_ten_thousand_decisions_take_less_than_a_second(logs: Logs, ensemble: En
         return time.perf_counter() - began
 
     assert min(seconds() for _ in range(3)) < 1.0
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.models > 1])
+def test_a_rule_that_reads_differences_of_models_is_refused_a_single_one(
+    rule: policies.Rule, ensemble: Ensemble
+) -> None:
+    alone = ensemble.members[0]
+
+    for oracle in (alone, Ensemble(members=(alone,))):
+        with pytest.raises(DataError, match=r"models differ, and there is 1; wanted an Ensemble"):
+            policies.OraclePolicy(oracle=oracle, rule=rule)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.models > 1])
+def test_with_an_ensemble_such_a_rule_explores_otherwise_than_the_best_action(
+    rule: policies.Rule, ensemble: Ensemble, logs: Logs
+) -> None:
+    policy = policies.OraclePolicy(oracle=ensemble, rule=rule)
+    best = policies.OraclePolicy(oracle=ensemble, rule=policies.Greedy())
+
+    given, greedy = (
+        each.probabilities(logs.data.context, logs.eligible) for each in (policy, best)
+    )
+
+    assert total_variation(given, greedy) > 0.05

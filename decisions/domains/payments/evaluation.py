@@ -14,6 +14,7 @@ from decisions.bandits.sequential import paired_evidence
 from decisions.bandits.training_set import TrainingSet
 from decisions.domains.payments.actions import COUNT, DO_NOTHING
 from decisions.domains.payments.training import (
+    account,
     context_of,
     fit_encoded,
     is_trained,
@@ -130,4 +131,6 @@ def evaluate(
         "churn_from_trained": found.checks["churn_tv"] if is_trained(champion) else 0.0,
     }
     evidence = paired_evidence(log, candidate=p_new, champion=p_old, margin=GATE.margin)
-    return replace(found, checks=checks, evidence=evidence)
+    nothing_learned = account(candidate).get("fallback")
+    note = f"the candidate learned nothing: {nothing_learned}" if nothing_learned else ""
+    return replace(found, checks=checks, evidence=evidence, note=note)

@@ -95,7 +95,7 @@ def history(start: datetime, end: datetime) -> pl.LazyFrame:
     )
 
 
-SMALL, OFF = "effective sample size", "mean weight of one group of position"
+SMALL, OFF = "effective sample size", "mean weight of one group by position"
 REFUSED = {  # on 29 November the row that ruins women/bts is not held out yet
     ("women", "bts", END - DAY): SMALL,
     ("women", "bts", END): SMALL,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from decisions.bandits.exploration import uniform
 from decisions.bandits.oracles import Ensemble, LightGBMConfig
-from decisions.bandits.policies import Floor, OraclePolicy, Split, SquareCB, Uniform
+from decisions.bandits.policies import Bagging, Floor, OraclePolicy, Split, SquareCB, Uniform
 from decisions.domains.payments import DOMAIN, WORLD
 from decisions.domains.payments.evaluation import evaluate
 from decisions.domains.payments.features import BLOCKS, RATES, fit_encoder
@@ -249,6 +249,49 @@ def test_a_window_in_which_all_was_authorised_explores_uniformly(
     context, eligible = context_of(calm), logged_eligible(calm)
     p = chances(policy, context, eligible)
     np.testing.assert_allclose(p, Uniform().probabilities(context, eligible), atol=1e-12)
+
+
+@pytest.mark.parametrize("rows", [2, 25])
+def test_a_candidate_that_learned_nothing_says_so_in_ledger_and_verdict(
+    uniform_history: pl.DataFrame, rows: int
+) -> None:
+    some = pl.concat(
+        [
+            uniform_history.filter(pl.col("reward") == kind).head(rows // 2 + extra)
+            for kind, extra in ((0.0, 0), (1.0, rows % 2))
+        ]
+    )
+    policy = SMALL(some.lazy(), [], stream(1, "train"))
+    taught = SMALL(uniform_history.lazy(), [], stream(1, "train"))
+
+    assert DOMAIN.account is not None
+    fallback = str(DOMAIN.account(policy)["fallback"])
+    assert fallback.startswith(f"{rows} rows are too few")
+    assert dict(DOMAIN.account(taught)) == {}
+    assert dict(DOMAIN.account(Uniform())) == {}
+    evaluation = evaluate(policy, taught, uniform_history.lazy(), stream(1, "judge"))
+    assert judge(evaluation, DOMAIN.gate).note.endswith(fallback)
+
+
+def test_a_rule_that_reads_a_bootstrap_gets_one(uniform_history: pl.DataFrame) -> None:
+    recipe = Recipe(
+        rule=Bagging(models=4),
+        explore_share=1.0,
+        control_share=0.0,
+        floor=0.0,
+        oracle=LightGBMConfig(trees=5),
+    )
+
+    policy = recipe(uniform_history.lazy(), [], stream(1, "train"))
+
+    p = chances(policy, context_of(uniform_history), logged_eligible(uniform_history))
+    np.testing.assert_allclose(4 * p, np.rint(4 * p), atol=1e-9)
+    assert ((p > 0.01) & (p < 0.99)).any(axis=1).mean() > 0.1
+    oracle = newest_oracle(policy)
+    assert isinstance(oracle, Ensemble)
+    assert len(oracle.members) == 4
+    with pytest.raises(DataError, match="average is 2, wanted 1"):
+        Recipe(rule=Bagging(), explore_share=0.5, average=2)
 
 
 def test_a_row_with_one_eligible_action_gets_it_for_sure(trained: Policy) -> None:
