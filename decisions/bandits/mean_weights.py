@@ -20,12 +20,11 @@ from dataclasses import dataclass
 from math import inf, log, sqrt
 
 import numpy as np
-import numpy.typing as npt
 
 from decisions.errors import DataError
 from decisions.policy import BoolArray, FloatArray, IntArray
+from decisions.shapes import Labels, check_rows, label_codes
 
-Labels = npt.NDArray[np.generic]
 CUT = 5.0  # weights above it count as if they were this large
 _NO_SPREAD = 1e-12  # a variance up to this is rounding, as is a mean within its root
 _STEEPEST = 30.0  # logarithm of the largest number that is computed
@@ -137,17 +136,14 @@ class _Groups:
 
 
 def _groups(labels: Labels, clusters: Labels | None) -> _Groups:
-    names, code = np.unique(labels, return_inverse=True)
-    code = code.reshape(-1).astype(np.int64)
+    code = label_codes(labels)
+    count = int(code.max(initial=-1)) + 1
     if clusters is None:
-        rows = np.arange(len(code))
-        return _Groups(code=code, cell=rows, of_cell=code, count=len(names))
-    if len(clusters) != len(code):
-        raise DataError(f"{len(clusters)} cluster labels for {len(code)} rows; wanted as many")
-    cluster = np.unique(clusters, return_inverse=True)[1].reshape(-1).astype(np.int64)
+        return _Groups(code=code, cell=np.arange(len(code)), of_cell=code, count=count)
+    cluster = label_codes(clusters)
     pairs = code * (int(cluster.max(initial=0)) + 1) + cluster
     first, cell = np.unique(pairs, return_index=True, return_inverse=True)[1:]
-    return _Groups(code=code, cell=cell.reshape(-1), of_cell=code[first], count=len(names))
+    return _Groups(code=code, cell=cell.reshape(-1), of_cell=code[first], count=count)
 
 
 def distances(
@@ -167,7 +163,11 @@ def distances(
 
     Without `possible` it is the mean of the weights themselves, less one, over its estimated
     standard error: for large samples only.
+
+    Raises:
+        DataError: labels are not as many as weights.
     """
+    check_rows(weights=weights, labels=labels, clusters=clusters)
     groups = _groups(labels, clusters)
     if possible is None:
         return _estimated(weights, groups)[groups.units >= smallest]

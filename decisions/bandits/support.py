@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from decisions.bandits.mean_weights import Labels, distances, limit, possible_weights
+from decisions.bandits.mean_weights import distances, limit, possible_weights
 from decisions.policy import BoolArray, FloatArray
+from decisions.shapes import Labels
 
 __all__ = ["Labels", "Support", "SupportRule", "kish", "refusal", "support"]
 
 RARE = 0.001  # a propensity below this is hardly support
-_GROUP, _GROUP_UNKNOWN = 30, 1_000  # clusters of a group worth testing; without probabilities
+_GROUP, _LARGE = 30, 1_000  # clusters of a group worth testing; rows of it, all else unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +98,8 @@ def support(
             and the tests of the mean weight use the sample's variance (`mean_weight_z`).
         groups: labels (n,) by name (generation, slice, merchant): in each group the mean weight
             is one in expectation. The number of eligible actions is always among them. Groups
-            of fewer than 30 clusters (1000 without `logged`) are too small to test.
+            of fewer than 30 clusters are too small to test, and without `logged` and `clusters`
+            those of fewer than 1000 rows.
         clusters: labels (n,) of rows that depend on one another; None where none do.
     """
     n = len(weights)
@@ -112,7 +114,7 @@ def support(
         unlikely = np.where(logged < RARE, probabilities, 0.0)
         rare = float(unlikely.sum(axis=1).mean()) if n else float("nan")
     grouped = {"eligible actions": eligible.sum(axis=1), **(groups or {})}
-    smallest = _GROUP_UNKNOWN if possible is None else _GROUP
+    smallest = _LARGE if possible is None and clusters is None else _GROUP
     statistics = {
         name: distances(weights, labels, possible=possible, clusters=clusters, smallest=smallest)
         for name, labels in grouped.items()

@@ -66,11 +66,21 @@ def test_dependent_rows_count_as_one() -> None:
 
 
 def test_groups_of_few_clusters_are_left_out() -> None:
-    w = np.concatenate([np.full(40, 2.0), np.ones(40), np.full(3, 9.0)])
-    labels = np.repeat(["a", "b", "c"], [40, 40, 3])
+    sizes = [40, 40, 3]
+    w, labels = np.repeat([2.0, 1.0, 9.0], sizes), np.repeat(["a", "b", "c"], sizes)
 
     np.testing.assert_array_equal(distances(w, labels, smallest=30), [np.inf, 0.0])
     assert len(distances(w, labels, smallest=30, clusters=np.arange(83) // 5)) == 0
+
+
+def test_rows_without_a_label_are_a_group() -> None:
+    same = np.full((100, 2), 0.5)
+    possible = possible_weights(same, same, _everything((100, 2)))
+    labels = np.array(["a"] * 50 + [None] * 30 + [np.nan] * 20, dtype=object)
+
+    found = distances(np.where(labels == "a", 1.0, 0.9), labels, possible=possible)
+
+    np.testing.assert_array_equal(found, [0.0, -np.inf])
 
 
 def test_a_policy_equal_to_the_logging_one_has_no_distance() -> None:
@@ -166,7 +176,7 @@ def test_limits_and_labels_are_checked() -> None:
     assert limit(ERROR, tests=0) == np.inf
     with pytest.raises(DataError, match="an error of 0"):
         limit(0.0)
-    with pytest.raises(DataError, match="3 cluster labels for 2 rows"):
+    with pytest.raises(DataError, match=r"clusters has shape \(3,\)"):
         distances(np.ones(2), np.zeros(2), clusters=np.zeros(3))
 
 
