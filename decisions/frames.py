@@ -130,6 +130,11 @@ def _chosen(decisions: pl.DataFrame) -> pl.Series:
     )["probabilities"]
 
 
+def with_chosen(decisions: pl.DataFrame) -> pl.DataFrame:
+    """A DECISIONS frame with the column `chosen` that `decision_rules` reads beside the others."""
+    return decisions.with_columns(_chosen(decisions).alias("chosen"))
+
+
 def decision_problems(decisions: pl.DataFrame, *, now: datetime) -> pl.Series:
     """Why each row of a DECISIONS frame may not be stored: the first broken rule, or null.
 
@@ -137,11 +142,20 @@ def decision_problems(decisions: pl.DataFrame, *, now: datetime) -> pl.Series:
         DataError: a column is missing or has another type (then no row can be judged).
     """
     conform(decisions, DECISIONS, "decisions")
+    broken = (
+        pl.when(~kept.fill_null(value=False)).then(pl.lit(rule))
+        for rule, kept in decision_rules(now).items()
+    )
+    return with_chosen(decisions).select(pl.coalesce(*broken).alias("problem")).to_series()
+
+
+def decision_rules(now: datetime) -> dict[str, pl.Expr]:
+    """What each row of `with_chosen` keeps, by the name of its being broken; null is broken."""
     probabilities, scores, propensity = (
         pl.col(name) for name in ("probabilities", "scores", "propensity")
     )
     finite = pl.col("eligible").list.len() > 0
-    rules = {
+    return {
         "probabilities and eligible differ in length": _SAME_LENGTH,
         "decision_id is not a number of 0 or more": pl.col("decision_id") >= 0,
         "decision_id is given twice": pl.col("decision_id").is_unique(),
@@ -164,18 +178,6 @@ def decision_problems(decisions: pl.DataFrame, *, now: datetime) -> pl.Series:
         "propensity is not the probability of the action": ~finite
         | (propensity == pl.col("chosen")),
     }
-    return (
-        decisions.with_columns(_chosen(decisions).alias("chosen"))
-        .select(
-            pl.coalesce(
-                *(
-                    pl.when(~kept.fill_null(value=False)).then(pl.lit(rule))
-                    for rule, kept in rules.items()
-                )
-            ).alias("problem")
-        )
-        .to_series()
-    )
 
 
 def conform(frame: pl.DataFrame, schema: pl.Schema, what: str) -> pl.DataFrame:
