@@ -11,7 +11,14 @@ from units import Unit
 
 State = Literal["good", "attention", "bad", "unknown"]
 LATE = 1.5  # cadences of a domain, after which the next cycle is late
-SERIOUS = ("oscillating", "suspect", "degenerate", "inconclusive", "stable")  # the worst first
+SERIOUS = (  # the worst first
+    "oscillating",
+    "suspect",
+    "degenerate",
+    "cannot tell",
+    "inconclusive",
+    "stable",
+)
 BADGES: Mapping[State, tuple[str, str]] = {  # colour and icon: neither alone says it
     "good": ("blue", ":material/check_circle:"),
     "attention": ("orange", ":material/warning:"),
@@ -22,6 +29,7 @@ VERDICTS: Mapping[str, State] = {
     "oscillating": "bad",
     "suspect": "attention",
     "degenerate": "attention",
+    "cannot tell": "unknown",
     "inconclusive": "unknown",
     "stable": "good",
 }

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 
 from decisions.actions import ActionBox, ActionSet
-from decisions.evaluation import Evaluation
+from decisions.evaluation import Estimate, Evaluation
 from decisions.gate import GateRule
-from decisions.policy import BoolArray, Policy
+from decisions.policy import BoolArray, FloatArray, Policy
 
 
 class World(Protocol):
@@ -32,6 +32,14 @@ class World(Protocol):
 
         `decisions` is history without outcomes: decisions joined to their units' columns.
         """
+        ...
+
+
+class RewardModel(Protocol):
+    """What is expected of every action, learned from logged decisions."""
+
+    def predict(self, context: pl.DataFrame, eligible: BoolArray) -> FloatArray:
+        """Expected rewards, (n, k); only those of eligible actions are read."""
         ...
 
 
@@ -72,6 +80,10 @@ class Domain:
 
     A candidate with a *recipe* does not learn from history: its recipe names all that it is made
     from. Once the gate has rejected it, no later cut-off trains it, until its recipe changes.
+
+    What is deployed is compared with a *reference*: doing nothing, or the rule that was there
+    before. A logged domain names the action that is it, and how to fit a model of rewards; a
+    simulated one says by what a policy beats it.
     """
 
     name: str
@@ -100,3 +112,11 @@ class Domain:
     successive: bool = False  # a unit shows what the decision taken at its day's start led to
     account: Callable[[Policy], Mapping[str, object]] | None = None  # of training, see above
     recipes: Mapping[str, str] = field(default_factory=dict[str, str])  # by name, see above
+    reference: str = "the control"  # in words
+    nothing: int | None = None  # the action that is the reference, always eligible
+    rewards: Callable[[pl.LazyFrame, np.random.Generator], RewardModel] | None = None
+    """Of settled history, in the order of decision ids."""
+    gain: Callable[[Policy, np.random.Generator], Estimate] | None = None
+    """Of a policy over the reference, in simulation: paired, mean reward."""
+    part: str | None = None  # context column that parts the traffic, such as the issuer
+    material: float = 0.002  # the smallest change of mean reward that matters

@@ -20,23 +20,45 @@ _CALLED = {
 
 def amount(value: float, unit: str) -> str:
     """A difference of rewards in words: a share (unit "%") in percentage points, else as it is."""
+    if not np.isfinite(value):
+        return "any size"
     return f"{100 * value:.2f} pp" if unit == "%" else f"{value:.3g} {unit}".strip()
 
 
 def explain(
-    verdict: str, found: Statistics, *, name: str, unit: str, wanted: float
+    verdict: str, found: Statistics, *, name: str, unit: str, material: float
 ) -> tuple[str, str]:
     """What a verdict means, and what to do about it: (explanation, recommended action).
 
-    `wanted` is the swing that a verdict of oscillation would have needed, in the unit of the
-    reward.
+    `material` is the smallest swing that matters, in the unit of the reward. Every verdict that
+    rests on a test ends with the smallest swing that would have been seen.
     """
+    words, action = _explained(verdict, found, name=name, unit=unit, material=material)
+    return f"{words}{_visible(found, unit)}", action
+
+
+def _visible(found: Statistics, unit: str) -> str:
+    if np.isnan(found.visible_swing):
+        return ""
+    if np.isinf(found.visible_swing):
+        return " Over so few generations no swing, however large, would surely be seen."
+    return (
+        f" The smallest swing that would be seen, four times of five, is"
+        f" {amount(found.visible_swing, unit)}."
+    )
+
+
+def _explained(
+    verdict: str, found: Statistics, *, name: str, unit: str, material: float
+) -> tuple[str, str]:
     if verdict == "oscillating":
         return _oscillating(found, name=name, unit=unit)
     if verdict == "suspect":
-        return _suspect(found, name=name, unit=unit, wanted=wanted)
+        return _suspect(found, name=name, unit=unit, material=material)
     if verdict == "stable":
-        return _stable(found, name=name, unit=unit, wanted=wanted)
+        return _stable(found, name=name, unit=unit)
+    if verdict == "cannot tell":
+        return _cannot_tell(found, name=name, unit=unit, material=material)
     if verdict == "degenerate":
         return (
             f"The value of {name} does not move at all over {found.generations} generations. Real"
@@ -71,10 +93,10 @@ def _oscillating(found: Statistics, *, name: str, unit: str) -> tuple[str, str]:
     )
 
 
-def _suspect(found: Statistics, *, name: str, unit: str, wanted: float) -> tuple[str, str]:
-    small = found.swing < wanted
+def _suspect(found: Statistics, *, name: str, unit: str, material: float) -> tuple[str, str]:
+    small = found.sure_swing < material
     why = (
-        f"the swing is too small to act on (it would have to reach {amount(wanted, unit)})"
+        f"no swing of {amount(material, unit)} or more, which would matter, is sure"
         if small
         else "chance alone does this in up to one of twenty steady series"
     )
@@ -82,28 +104,31 @@ def _suspect(found: Statistics, *, name: str, unit: str, wanted: float) -> tuple
         f"The value of {name} may alternate from generation to generation, but {why}."
         f" {_movement(found, unit)}",
         "Watch the next cycles before changing anything."
-        + (
-            " Measure more precisely: a larger control slice or longer cycles."
-            if small and found.rms_se > 0
-            else ""
-        ),
+        + (_MEASURE_BETTER if small and found.rms_se > 0 and not found.parts else ""),
     )
 
 
-def _stable(found: Statistics, *, name: str, unit: str, wanted: float) -> tuple[str, str]:
-    if not np.isfinite(found.p_r1):
+_MEASURE_BETTER = (
+    " Measure more precisely: half the standard error takes four times the decisions, by a larger"
+    " control slice or longer cycles."
+)
+
+
+def _cannot_tell(found: Statistics, *, name: str, unit: str, material: float) -> tuple[str, str]:
+    return (
+        f"It cannot be told whether {name} oscillates: no alternation is seen, but a swing of"
+        f" {amount(material, unit)}, which would matter, could pass unseen among"
+        f" {_generations(found.generations)}. {_movement(found, unit)}",
+        "Wait for more training cycles: what can be seen gets smaller with each."
+        + (_MEASURE_BETTER if found.rms_se > 0 and not found.parts else ""),
+    )
+
+
+def _stable(found: Statistics, *, name: str, unit: str) -> tuple[str, str]:
+    if not np.isfinite(found.p):
         return (
             f"The value of {name} does not alternate: it moves along a straight line.",
             "Nothing to do about oscillation.",
-        )
-    blind = found.swing < wanted and found.excess_variance < found.rms_se**2
-    if blind:
-        return (
-            f"No oscillation of {name} is seen, but the measurement is coarse: its changes are"
-            f" mostly its own standard error ({amount(found.rms_se, unit)}), and only a swing of"
-            f" {amount(wanted, unit)} or more would be called oscillation.",
-            "Nothing to do now. To see smaller swings, enlarge the control slice or lengthen the"
-            " cycles: half the standard error takes four times the decisions.",
         )
     drifting = found.r1 > found.r1_null_high
     moves = (
@@ -112,13 +137,12 @@ def _stable(found: Statistics, *, name: str, unit: str, wanted: float) -> tuple[
         else " Its changes look like chance."
     )
     return (
-        f"No alternation of {name} from generation to generation is seen.{moves}"
-        f" {_movement(found, unit)}",
+        f"No alternation of {name} from generation to generation is seen, and one that matters"
+        f" would have been.{moves} {_movement(found, unit)}",
         "Look at drift: compare the control's series, and whether the training window is as"
         " short as the change is fast."
         if drifting
-        else "Nothing to do now. So few generations can hide a moderate alternation: look again"
-        " after more of them.",
+        else "Nothing to do.",
     )
 
 

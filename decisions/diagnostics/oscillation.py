@@ -1,10 +1,14 @@
 """Does a domain's value swing from generation to generation, or is it only noise?
 
-The value of the deployed policy minus the control's is tested for negative dependence between
-neighbours. Three traps are avoided. White noise changes direction in two of three generations,
-so direction alone says nothing. Its lag-1 autocorrelation after detrending is about -2/G, so the
-null is drawn and never 0. And slow movement (drift that the control does not share, a random
-walk, an abrupt change) makes neighbours alike: a one-sided test takes none of it for oscillation.
+The value of the deployed policy minus that of doing nothing is tested for alternation: neighbours
+that differ, generations two apart that are alike (`series.alternation`). Three traps are avoided.
+White noise changes direction in two of three generations, so direction alone says nothing. Its
+lag-1 autocorrelation after detrending is about -2/G, so the null is drawn and never 0. And slow
+movement (drift that the control does not share, a random walk, an abrupt change) makes neighbours
+alike: a one-sided test takes none of it for oscillation.
+
+A verdict of "stable" is given only where a swing that matters would have been seen four times of
+five; where it would not, the verdict is "cannot tell".
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +18,14 @@ from typing import Literal
 import numpy as np
 
 from decisions.diagnostics import series
-from decisions.diagnostics.evidence import FLAT, PERMUTATIONS, Statistics, describe, rhythm
+from decisions.diagnostics.evidence import (
+    FLAT,
+    PERMUTATIONS,
+    Statistics,
+    describe,
+    outcomes_follow,
+    rhythm,
+)
 from decisions.diagnostics.explanation import amount, explain
 from decisions.errors import DataError
 from decisions.policy import BoolArray, FloatArray, IntArray
@@ -29,11 +40,12 @@ __all__ = [
     "holm",
 ]
 
-Verdict = Literal["oscillating", "suspect", "stable", "degenerate", "inconclusive"]
+Verdict = Literal["oscillating", "suspect", "cannot tell", "stable", "degenerate", "inconclusive"]
 
 FEWEST = 8  # generations, below which nothing can be told
 OSCILLATING_P, SUSPECT_P = 0.01, 0.05
-NOISE = 3.0  # standard errors that a swing must reach
+SURE_SLOPE = 0.75  # standard error up to which outcomes say how large a swing is
+CONTRADICTED = -1.645  # standard errors from no slope, from which outcomes go the other way
 MATERIAL = 0.002  # of reward: 0.2 pp of a rate
 
 
@@ -56,7 +68,9 @@ class Series:
     none. `standard_error` is 0 for exact values. `index` numbers the generations, ascending; by
     default they follow one another. `measures` are named as in `mechanism.PANEL`, each (g,).
     `parts` (c, g), where known, are what c fixed parts of the traffic (issuers, say) contribute
-    to the value: the rhythm is then sought in them, which sees much more (`evidence.rhythm`).
+    to the value: rhythm and swing are then sought in them, which sees much more
+    (`evidence.rhythm`); `shares` (c,) are theirs of the traffic. They may be expectations of a
+    model: `outcome` (g,), mean rewards as they came, then says whether these follow.
     """
 
     value: FloatArray
@@ -64,6 +78,8 @@ class Series:
     index: IntArray | None = None
     measures: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
     parts: FloatArray | None = None
+    shares: FloatArray | None = None
+    outcome: FloatArray | None = None
 
 
 def diagnose(
@@ -74,6 +90,8 @@ def diagnose(
     index: IntArray | None = None,
     measures: Mapping[str, FloatArray] | None = None,
     parts: FloatArray | None = None,
+    shares: FloatArray | None = None,
+    outcome: FloatArray | None = None,
     material: float = MATERIAL,
     name: str = "the policy",
     unit: str = "%",
@@ -89,6 +107,8 @@ def diagnose(
         index: number of each generation, ascending; by default 0, 1, 2 and so on.
         measures: what else was measured, each (g,), by the names of `mechanism.PANEL`.
         parts: of the value by part of the traffic, (c, g); see `Series`.
+        shares: of the traffic by part, (c,).
+        outcome: mean reward of each generation as it came, (g,), where `parts` are expectations.
         material: the smallest swing that matters, in the unit of the reward.
         name: what the series is called in the explanation.
         unit: of the reward, as in `Domain.reward_unit`: "%" shows a share in percentage points.
@@ -104,8 +124,10 @@ def diagnose(
         index=index,
         measures=dict(measures or {}),
         parts=parts,
+        shares=shares,
+        outcome=outcome,
     )
-    found = _measured(one, rng, name=name, permutations=permutations)
+    found = _measured(one, rng, name=name, permutations=permutations, tests=1)
     return _judged(found, name=name, material=material, unit=unit)
 
 
@@ -145,25 +167,37 @@ def diagnose_all(
     *,
     material: float = MATERIAL,
     unit: str = "%",
+    headline: str | None = None,
 ) -> dict[str, Diagnosis]:
     """The verdicts on all series of a domain, Holm-corrected for their number.
 
-    Series too short or too flat to be tested do not count. The null grows with the number of
-    series, so that one of them can still reach `OSCILLATING_P` after the correction.
+    Series too short or too flat to be tested do not count. Nor does the `headline`, the one that
+    is asked about: it is tested by itself, and the others are corrected for their own number. The
+    null grows with the number of series, so that one of them can still reach `OSCILLATING_P`
+    after the correction.
     """
     size = PERMUTATIONS * max(1, len(found) // 8)
+    others = [name for name in found if name != headline]
     measured = {
-        name: _measured(one, rng, name=name, permutations=size) for name, one in found.items()
+        name: _measured(
+            one, rng, name=name, permutations=size, tests=1 if name == headline else len(others)
+        )
+        for name, one in found.items()
     }
-    corrected = holm([each.statistics.p_r1 for each in measured.values()])
+    corrected = dict(
+        zip(others, holm([measured[name].statistics.p for name in others]), strict=True)
+    )
     return {
         name: _judged(
-            replace(each, statistics=replace(each.statistics, p_holm=p)),
+            replace(
+                each,
+                statistics=replace(each.statistics, p_holm=corrected.get(name, each.statistics.p)),
+            ),
             name=name,
             material=material,
             unit=unit,
         )
-        for (name, each), p in zip(measured.items(), corrected, strict=True)
+        for name, each in measured.items()
     }
 
 
@@ -189,10 +223,13 @@ class _Measured:
     notes: tuple[str, ...]  # what was left out
     untested: str | None  # why there is no test
     flat: bool
+    one_policy: bool = False  # the same in all cycles, as far as is known
 
 
-def _measured(one: Series, rng: np.random.Generator, *, name: str, permutations: int) -> _Measured:
-    """The statistics of one series, with a test where its length and movement allow one."""
+def _measured(
+    one: Series, rng: np.random.Generator, *, name: str, permutations: int, tests: int
+) -> _Measured:
+    """The statistics of one of `tests` series, tested where its length and movement allow it."""
     value, noise, index, measures = _arrays(one, name)
     parts = _parts(one, value, name)
     held = value + noise if parts is None else value + noise + parts.sum(axis=0)
@@ -224,11 +261,55 @@ def _measured(one: Series, rng: np.random.Generator, *, name: str, permutations:
             " fill the gaps, or wait for more training cycles"
         )
     flat = statistics.sd < FLAT
-    still = float(series.detrended(value, index).std(axis=-1).mean()) < FLAT
+    moving = value
+    if parts is not None:
+        moving = parts.sum(axis=0)[None]
+        outcome = None if one.outcome is None else np.asarray(one.outcome)[known]
+        statistics = _expected(statistics, moving[0], outcome, index)
+    still = float(series.detrended(moving, index).std(axis=-1).mean()) < FLAT
     if untested is None and not still:
-        tested = rhythm(value, noise, index, rng, parts=parts, permutations=permutations)
+        tested = rhythm(
+            value,
+            noise,
+            index,
+            rng,
+            parts=parts,
+            shares=one.shares,
+            permutations=permutations,
+            error=OSCILLATING_P / tests,
+        )
         statistics = replace(statistics, **tested)
-    return _Measured(statistics=statistics, notes=notes, untested=untested, flat=flat)
+    acting = measures.get("generation")
+    return _Measured(
+        statistics=statistics,
+        notes=notes,
+        untested=untested,
+        flat=flat,
+        one_policy=acting is not None and len(np.unique(acting)) == 1,
+    )
+
+
+def _expected(
+    statistics: Statistics, expected: FloatArray, outcome: FloatArray | None, index: IntArray
+) -> Statistics:
+    """`statistics` with the swing of what the parts add up to, (g,), and what outcomes make of it.
+
+    A model of rewards is cautious: it makes differences between policies too small. So the swing
+    that is judged is that of outcomes, in step with the expected one, where they tell.
+    """
+    swing = series.swing(expected[None], index)
+    slope, error = (
+        (np.nan, np.nan) if outcome is None else outcomes_follow(expected, outcome, index)
+    )
+    told = np.isfinite(slope) and error <= SURE_SLOPE
+    return replace(
+        statistics,
+        swing=swing,
+        sure_swing=swing * slope if told else swing,
+        expected=tuple(zip(index.tolist(), expected.tolist(), strict=True)),
+        outcome_slope=slope,
+        outcome_slope_se=error,
+    )
 
 
 def _arrays(
@@ -311,9 +392,10 @@ def _left_out(index: IntArray, known: BoolArray) -> tuple[str, ...]:
 
 def _judged(found: _Measured, *, name: str, material: float, unit: str) -> Diagnosis:
     """The verdict on what was measured."""
-    wanted = max(material, NOISE * found.statistics.rms_se)
-    verdict, reasons = _verdict(found, wanted=wanted, unit=unit)
-    explanation, action = explain(verdict, found.statistics, name=name, unit=unit, wanted=wanted)
+    verdict, reasons = _verdict(found, material=material, unit=unit)
+    explanation, action = explain(
+        verdict, found.statistics, name=name, unit=unit, material=material
+    )
     return Diagnosis(
         verdict=verdict,
         reasons=(*reasons, *found.notes),
@@ -323,30 +405,57 @@ def _judged(found: _Measured, *, name: str, material: float, unit: str) -> Diagn
     )
 
 
-def _verdict(found: _Measured, *, wanted: float, unit: str) -> tuple[Verdict, tuple[str, ...]]:
+def _verdict(found: _Measured, *, material: float, unit: str) -> tuple[Verdict, tuple[str, ...]]:
     s = found.statistics
     if found.untested is not None:
         return "inconclusive", (found.untested,)
+    if found.flat and found.one_policy:
+        return "stable", ("one policy decided in every cycle, so nothing could alternate",)
     if found.flat:
         return "degenerate", (
             f"the value does not move: its standard deviation is {s.sd:.1e}, below {FLAT:g}:"
             " check that the series is the deployed policy's value and not a constant",
         )
-    if np.isnan(s.p_r1):
+    if np.isnan(s.p):
         return "stable", ("nothing moves but the trend: no generation departs from a line",)
-    large = s.swing >= wanted
-    rule = f"{NOISE:g} standard errors" if wanted == NOISE * s.rms_se else "what matters"
-    size = (
-        f"swing {amount(s.swing, unit)} from one generation to the next is"
-        f" {'at least' if large else 'below'} {amount(wanted, unit)} ({rule})"
-    )
-    where = f" within {s.parts} parts of the traffic" if s.parts else ""
-    order = (
-        f"lag-1 autocorrelation{where} {s.r1:+.2f}; without memory it lies between"
-        f" {s.r1_null_low:+.2f} and {s.r1_null_high:+.2f} (p = {s.p_holm:.4f})"
-    )
+    large = s.sure_swing >= material
+    reasons = [
+        _order(s),
+        f"{_size(s, unit)} is {'at least' if large else 'below'} {amount(material, unit)} (what"
+        " matters)",
+        f"a swing of {amount(s.visible_swing, unit)} would be seen four times of five",
+    ]
+    contradicted = s.outcome_slope < CONTRADICTED * s.outcome_slope_se
+    if np.isfinite(s.outcome_slope):
+        reasons.append(
+            f"where a generation is expected to earn 1 more, outcomes are {s.outcome_slope:+.2f}"
+            f" higher (standard error {s.outcome_slope_se:.2f})"
+            + (": they go the other way, so the rhythm is not believed" if contradicted else "")
+        )
+    return _called(s, large=large and not contradicted, material=material), tuple(reasons)
+
+
+def _called(s: Statistics, *, large: bool, material: float) -> Verdict:
     if s.p_holm < OSCILLATING_P and large:
-        return "oscillating", (order, size)
+        return "oscillating"
     if s.p_holm < SUSPECT_P:
-        return "suspect", (order, size)
-    return "stable", (order, size)
+        return "suspect"
+    return "stable" if s.visible_swing <= material else "cannot tell"
+
+
+def _size(s: Statistics, unit: str) -> str:
+    swing = f"swing {amount(s.swing, unit)} from one generation to the next"
+    if s.parts and s.sure_swing != s.swing:
+        return f"{swing} by a model of rewards, {amount(s.sure_swing, unit)} by outcomes,"
+    if s.rms_se > 0 and not s.parts:
+        return f"{swing}, of which {amount(s.sure_swing, unit)} beyond the errors of measurement"
+    return swing
+
+
+def _order(s: Statistics) -> str:
+    where = f" within {s.parts} parts of the traffic" if s.parts else ""
+    return (
+        f"alternation{where} {s.alternation:+.2f}; without memory it stays below"
+        f" {s.alternation_null_high:+.2f} in 19 of 20 series (p = {s.p_holm:.4f});"
+        f" lag-1 autocorrelation {s.r1:+.2f}"
+    )

@@ -44,6 +44,59 @@ def autocorrelation(residual: FloatArray, index: IntArray, *, lag: int = 1) -> F
     return np.divide(products, power, out=np.full_like(power, np.nan), where=power > 0)
 
 
+MEMORY = 0.4  # how much less each further lag counts
+
+
+def alternation(residual: FloatArray, index: IntArray) -> FloatArray:
+    """How far each row of detrended levels u (..., g) alternates, (...); about 0 without memory.
+
+    sum over s != t of (-MEMORY)^|s - t| u_s u_t, over sum u^2: neighbours count where they
+    differ, generations two apart where they are alike, and so on, ever less. With generations
+    that come and go out of step this sees more than the lag-1 autocorrelation, and more than the
+    share of power with period 2. NaN for a row that lies on a line.
+
+    Source: the score test of an autoregression, as in Moran (1948), summed over the lags in the
+    proportions that one with coefficient -MEMORY has.
+    """
+    weight = _alternating_weights(index)
+    power = (residual * residual).sum(axis=-1)
+    products = ((residual @ weight) * residual).sum(axis=-1)
+    return np.divide(products, power, out=np.full_like(power, np.nan), where=power > 0)
+
+
+def pattern_alternation(levels: FloatArray, index: IntArray) -> FloatArray:
+    """As `alternation`, of the patterns over parts in levels (..., c, g), (...).
+
+    A generation's pattern is how far each of c parts is from its own mean over generations, and
+    patterns are compared by the cosine of their angle: a generation that is far out in everything
+    counts as much as any other. Levels keep their trend: policies are held against one model of
+    rewards, so the world's drift is not in them.
+    """
+    centred = levels - levels.mean(axis=-1, keepdims=True)
+    products = centred.swapaxes(-1, -2) @ centred
+    length = np.sqrt(np.maximum(np.diagonal(products, axis1=-2, axis2=-1), 0.0))
+    lengths = length[..., :, None] * length[..., None, :]
+    cosine = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
+    return (cosine * _alternating_weights(index)).sum(axis=(-1, -2)) / len(index)
+
+
+def _alternating_weights(index: IntArray) -> FloatArray:
+    """(-MEMORY)^|s - t|, and 0 on the diagonal, (g, g)."""
+    apart = np.abs(index[:, None] - index[None, :]).astype(np.float64)
+    return (-MEMORY) ** apart - np.eye(len(index))
+
+
+def alternating_signs(index: IntArray) -> FloatArray:
+    """+1 and -1 by turns, (g,), also across gaps."""
+    return 1.0 - 2.0 * (index % 2)
+
+
+def out_of_step(residual: FloatArray, index: IntArray) -> FloatArray:
+    """Detrended levels (..., g) without the alternation that keeps step from end to end."""
+    signs = detrended(alternating_signs(index), index)
+    return residual - (residual @ signs / max(float(signs @ signs), 1e-300))[..., None] * signs
+
+
 def pairs(index: IntArray, *, lag: int = 1) -> tuple[IntArray, IntArray]:
     """Positions (later, earlier) of the generations that are `lag` apart, ascending."""
     earlier = np.searchsorted(index, index - lag)
@@ -61,6 +114,30 @@ def swing(values: FloatArray, index: IntArray) -> float:
     """Mean absolute change from one generation to the next, in the unit of `values` (m, g)."""
     moved = np.abs(steps(values, index))
     return float(moved.mean()) if moved.size else float("nan")
+
+
+def sure_swing(values: FloatArray, standard_error: FloatArray, index: IntArray) -> float:
+    """How much of the swing is beyond the measurement's errors, 95 % sure; `swing` where exact.
+
+    The larger of two lower bounds, mean over rows (m, g). The first is of the part that keeps
+    step: an alternation of +a and -a, fitted beside a trend, has a standard error that falls with
+    the number of generations, and twice what a exceeds 1.645 of them counts. The second is of all
+    changes: their mean square less what errors alone would reach, in a normal approximation.
+    """
+    if not standard_error.any():
+        return swing(values, index)
+    return float(np.mean([_sure(*row, index) for row in zip(values, standard_error, strict=True)]))
+
+
+def _sure(row: FloatArray, error: FloatArray, index: IntArray) -> float:
+    signs = detrended(alternating_signs(index), index)
+    power = max(float(signs @ signs), 1e-300)
+    in_step = abs(float(signs @ row)) / power
+    in_step -= 1.645 * float(np.sqrt(signs**2 @ error**2)) / power
+    moved = steps(row, index)
+    noise = float((error**2).mean()) * 2
+    beyond = float((moved**2).mean()) - noise * (1 + 1.645 * np.sqrt(3 / max(len(moved), 1)))
+    return max(0.0, 2 * in_step, float(np.sqrt(max(beyond, 0.0))))
 
 
 def flip_rate(values: FloatArray, index: IntArray) -> float:
@@ -102,7 +179,7 @@ def nyquist_share(residual: FloatArray, index: IntArray) -> FloatArray:
     (sum (-1)^g u_g)^2 / (g sum u_g^2), 0 to 1: the mean in white noise is about 1/g. It misfires
     on steady series when looked at alone.
     """
-    signs = 1.0 - 2.0 * (index % 2)
+    signs = alternating_signs(index)
     power = len(index) * (residual * residual).sum(axis=-1)
     return np.divide(
         (residual @ signs) ** 2, power, out=np.full_like(power, np.nan), where=power > 0

@@ -80,9 +80,10 @@ def traffic(domain: Domain, rows: pl.DataFrame) -> Measures:
     """What a cycle's traffic earned against its control slice, and how widely it tried.
 
     `decisions` taken and the `unresolved_share` of them without a known outcome; `level`, the mean
-    reward of the others; `control`, that of the control slice; `value`, their difference, or the
-    level itself where there is no control. `_se` are standard errors, clustered by the domain's
-    `cluster`. `generation` decided most of it. The rest as in `explored` and `predicted`.
+    reward of the others; `control`, that of the control slice; `over_control`, their difference;
+    `value`, the same, or the level itself where there is no control. `_se` are standard errors,
+    clustered by the domain's `cluster`. `generation` decided most of it. The rest as in `explored`
+    and `predicted`.
     """
     found: Measures = {"decisions": float(rows.height)}
     if rows.is_empty():
@@ -92,11 +93,11 @@ def traffic(domain: Domain, rows: pl.DataFrame) -> Measures:
     acting = rows["generation"].value_counts().sort("count", "generation", descending=True)
     found["generation"] = float(acting["generation"][0])
     found |= _earned(domain, settled)
-    logged = _logged(domain, rows)
-    if logged is not None:
-        eligible, probabilities, kept = logged
+    log = logged(domain, rows)
+    if log is not None:
+        eligible, probabilities, kept = log
         found |= explored(probabilities, eligible, kept["propensity"].to_numpy())
-    scored = _logged(domain, settled.filter(pl.col("scores").list.len() > 0), column="scores")
+    scored = logged(domain, settled.filter(pl.col("scores").list.len() > 0), column="scores")
     if scored is not None:
         eligible, scores, kept = scored
         found |= predicted(scores, eligible, kept)
@@ -107,31 +108,35 @@ def _earned(domain: Domain, settled: pl.DataFrame) -> Measures:
     reward = settled["reward"].to_numpy()
     if not len(reward):
         return {}
-    cluster = _clusters(domain, settled)
+    cluster = clusters(domain, settled)
     control = settled["arm"].to_numpy() == CONTROL
     level = float(reward.mean())
     share = (reward - level) / len(reward)
-    found = {"level": level, "level_se": _error(share, cluster)}
+    found = {"level": level, "level_se": error_of(share, cluster)}
     if not control.any():
         return found | {"value": level, "value_se": found["level_se"]}
     base = float(reward[control].mean())
     base_share = np.where(control, reward - base, 0.0) / control.sum()
+    over = error_of(share - base_share, cluster) if control.sum() > 1 else float("nan")
     return found | {
         "control": base,
-        "control_se": _error(base_share[control], cluster[control]),
+        "control_se": error_of(base_share[control], cluster[control]),
+        "over_control": level - base,
+        "over_control_se": over,
         "value": level - base,
-        "value_se": _error(share - base_share, cluster) if control.sum() > 1 else float("nan"),
+        "value_se": over,
     }
 
 
-def _clusters(domain: Domain, rows: pl.DataFrame) -> IntArray:
+def clusters(domain: Domain, rows: pl.DataFrame) -> IntArray:
+    """A number for each row (n,), the same for rows of one of the domain's clusters."""
     if domain.cluster is None:
         return np.arange(rows.height)
     context = domain.observe(rows.select(list(domain.units)).lazy()).collect()
     return context[domain.cluster].rank("dense").cast(pl.Int64).to_numpy() - 1
 
 
-def _error(shares: FloatArray, cluster: IntArray) -> float:
+def error_of(shares: FloatArray, cluster: IntArray) -> float:
     """Standard error of a mean from its rows' `shares` in it (n,), summed by `cluster` (n,).
 
     Source: Liang and Zeger (1986), the cluster-robust variance, with the factor g / (g - 1).
@@ -141,7 +146,7 @@ def _error(shares: FloatArray, cluster: IntArray) -> float:
     return float(np.sqrt(g / (g - 1) * (sums**2).sum())) if g > 1 else float("nan")
 
 
-def _logged(
+def logged(
     domain: Domain, rows: pl.DataFrame, *, column: str = "probabilities"
 ) -> tuple[BoolArray, FloatArray, pl.DataFrame] | None:
     """Rows whose log holds a list aligned with `eligible`: what could be, the list, (n, k)."""

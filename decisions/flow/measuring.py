@@ -1,7 +1,7 @@
 """What is measured and diagnosed after each cycle, for every domain."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -9,10 +9,9 @@ from functools import cache
 import numpy as np
 import polars as pl
 
-from decisions.diagnostics.explanation import amount
-from decisions.diagnostics.oscillation import MATERIAL, NOISE, Diagnosis, Series, diagnose_all
+from decisions.diagnostics.oscillation import Series, diagnose_all
 from decisions.domain import Domain
-from decisions.flow import measures
+from decisions.flow import gains, measures
 from decisions.flow.learning import load_policy, planned_generations, trained
 from decisions.flow.measures import Measures, Seen
 from decisions.flow.rows import history, unresolved_share
@@ -23,7 +22,13 @@ from decisions.store.database import Database
 from decisions.store.generations import Generation
 
 DEPLOYED = "deployed"
-_ABOUT_VALUE = ("value", "value_se", "level", "level_se", "control", "control_se")
+LOOKED_BACK = 64  # cycles that are held against a common model of rewards
+_ABOUT_VALUE = tuple(
+    name + end
+    for name in ("value", "level", "control", "over_control", "nothing")
+    for end in ("", "_se")
+)
+_AGAINST = ("control", "nothing")  # what a value may have been measured against
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +49,11 @@ def diagnose(db: Database, domain: Domain, *, cutoff: datetime) -> None:
 
     A cycle is what matured since the cut-off before: decisions taken in [previous - maturity,
     cutoff - maturity), of no more than the training window and holdout. Its series are `deployed`,
-    that traffic as it ran against its control slice (`measures.traffic`), and each candidate of
-    the cut-off by name, as its evaluation found it (`measures.estimated`); both with what policies
-    do on a fixed batch of contexts and with the window that trained them. Series of earlier cycles
-    are diagnosed again, also where this cycle has nothing of them. Each candidate is also compared
-    with its parent on the cycle's newest contexts (`_diagnose_generations`).
+    all that traffic as it ran against doing nothing (`measures.traffic`, `gains`), and each
+    candidate of the cut-off by name, as its evaluation found it (`measures.estimated`); both with
+    what policies do on a fixed batch of contexts and with the window that trained them. Series of
+    earlier cycles are diagnosed again, also where this cycle has nothing of them. Each candidate
+    is also compared with its parent on the cycle's newest contexts (`_diagnose_generations`).
 
     Measured once, with outcomes as known at the cut-off: one of before the cut-off that is stored
     later would change the figures, and those that stand are those that could be known. A cut-off
@@ -70,12 +75,8 @@ def diagnose(db: Database, domain: Domain, *, cutoff: datetime) -> None:
 
 def _cycle(db: Database, domain: Domain, cutoff: datetime, known: list[datetime]) -> _Cycle:
     """The cycle that ends at `cutoff`, after those `known`."""
-    earlier = {each.cutoff for each in generations.generations(db, domain.name)} | set(known)
-    until = cutoff - domain.maturity
-    longest = until - max(domain.window + domain.holdout, domain.maturity)
-    since = max(
-        [longest, *(each - domain.maturity for each in earlier if each < cutoff)], default=longest
-    )
+    planned = {each.cutoff for each in generations.generations(db, domain.name)}
+    since, until = _span(domain, cutoff, planned | set(known))
     rows = history(db, domain, since=since, until=until, as_of=cutoff)
     newest = rows.filter(pl.col("reward").is_finite()).tail(measures.JUDGED_ROWS)
     trained = set(db.read("generation/told", domain=domain.name)["number"].to_list())
@@ -101,6 +102,16 @@ def _cycle(db: Database, domain: Domain, cutoff: datetime, known: list[datetime]
     )
 
 
+def _span(
+    domain: Domain, cutoff: datetime, others: Iterable[datetime]
+) -> tuple[datetime, datetime]:
+    """When the decisions of the cycle that ends at `cutoff` were taken: [since, until)."""
+    until = cutoff - domain.maturity
+    longest = until - max(domain.window + domain.holdout, domain.maturity)
+    starts = (each - domain.maturity for each in others if each < cutoff)
+    return max([longest, *starts]), until
+
+
 def _diagnose_cycle(
     db: Database,
     domain: Domain,
@@ -111,7 +122,7 @@ def _diagnose_cycle(
     known: list[datetime],
 ) -> None:
     before = cycles.measurements(db, domain.name).filter(pl.col("cutoff") < cutoff)
-    measured = _measured(db, domain, cycle, planned, before)
+    measured = _measured(db, domain, cutoff, cycle, planned, before)
     rows = [
         {"cutoff": cutoff, "series": series, "name": name, "value": value}
         for series, found in measured.items()
@@ -119,36 +130,38 @@ def _diagnose_cycle(
     ]
     seen = pl.concat([before, pl.DataFrame(rows, schema=before.schema)])
     names = sorted({*seen["series"].unique(), *measured})
-    material = MATERIAL if domain.reward_unit == "%" else 0.0
+    series = {name: _series(seen, name, [*known, cutoff]) for name in names}
+    series[DEPLOYED] = _by_part(db, domain, series[DEPLOYED], seen, [*known, cutoff])
     found = diagnose_all(
-        {name: _series(seen, name, [*known, cutoff]) for name in names},
+        series,
         stream(0, domain.name, "diagnose", cutoff.isoformat()),
-        material=material,
+        material=domain.material,
         unit=domain.reward_unit,
+        headline=DEPLOYED,
     )
     told = {
-        name: replace(each, reasons=(*each.reasons, *_missing(seen, name)))
+        name: replace(each, reasons=(*each.reasons, *_missing(domain, seen, name)))
         for name, each in found.items()
     }
-    coarse = _coarse(
-        measured[DEPLOYED], told[DEPLOYED], material=material, unit=domain.reward_unit
-    )
-    told[DEPLOYED] = replace(told[DEPLOYED], reasons=(*told[DEPLOYED].reasons, *coarse))
     cycles.record(db, domain.name, cutoff, measured, told, now=cutoff)
 
 
 def _measured(
     db: Database,
     domain: Domain,
+    cutoff: datetime,
     cycle: _Cycle,
     planned: list[Generation],
     before: pl.DataFrame,
 ) -> dict[str, Measures]:
     """What the cycle shows, by series: `deployed`, then each candidate that is trained."""
     deployed = measures.traffic(domain, cycle.rows)
+    deployed |= gains.gained(domain, cycle.rows.filter(pl.col("reward").is_finite()))
     acting = deployed.get("generation")
     if acting is not None:
         number = int(acting)
+        if domain.gain is not None:
+            deployed |= gains.simulated(domain, load_policy(db, domain, number), cutoff)
         then = cycle.on_reference(_acting_before(before))
         deployed |= measures.moved(cycle.on_reference(number), then)
         deployed |= {
@@ -219,9 +232,7 @@ def _series(seen: pl.DataFrame, name: str, cutoffs: list[datetime]) -> Series:
     A cycle whose value is measured against nothing is left out where others have a control.
     """
     own = seen.filter(pl.col("series") == name)
-    against = "control" if "control" in own["name"] else "value"
-    begun = own.filter(pl.col("name") == against)["cutoff"]
-    cutoffs = [each for each in cutoffs if len(begun) and each >= begun.min()]  # pyright: ignore[reportOperatorIssue]
+    cutoffs = _begun(own, cutoffs)
     table = {
         quantity: _aligned(rows, cutoffs)
         for (quantity,), rows in own.group_by("name")
@@ -229,13 +240,52 @@ def _series(seen: pl.DataFrame, name: str, cutoffs: list[datetime]) -> Series:
     }
     nothing = np.full(len(cutoffs), np.nan)
     value = table.get("value", nothing)
-    control = table.get("control", nothing)
-    if np.isfinite(control).any():
-        value = np.where(np.isfinite(control), value, np.nan)
+    compared = np.any([np.isfinite(table.get(name, nothing)) for name in _AGAINST], axis=0)
+    if compared.any():
+        value = np.where(compared, value, np.nan)
     return Series(
         value=value,
         standard_error=table.get("value_se", nothing),
         measures={key: each for key, each in table.items() if key not in _ABOUT_VALUE},
+    )
+
+
+def _begun(own: pl.DataFrame, cutoffs: list[datetime]) -> list[datetime]:
+    """Those of `cutoffs` from the first on in which a series has a value that counts."""
+    compared = own.filter(pl.col("name").is_in(_AGAINST))
+    first = (own.filter(pl.col("name") == "value") if compared.is_empty() else compared)["cutoff"]
+    begun = first.min()
+    return [each for each in cutoffs if isinstance(begun, datetime) and each >= begun]
+
+
+def _by_part(
+    db: Database, domain: Domain, whole: Series, seen: pl.DataFrame, cutoffs: list[datetime]
+) -> Series:
+    """The series of all traffic with its parts, where rewards are modelled, of recent cycles.
+
+    A cycle without a usable row has no part, and would be left out: all keep the whole, then.
+    """
+    own = seen.filter(pl.col("series") == DEPLOYED)
+    begun = _begun(own, cutoffs)[-LOOKED_BACK:]
+    if domain.rewards is None or not begun:
+        return whole
+    rows: list[pl.DataFrame] = []
+    for cutoff in begun:
+        since, until = _span(domain, cutoff, cutoffs)
+        rows.append(gains.sample(db, domain, since=since, until=until, as_of=cutoff))
+    found = gains.expected(domain, rows)
+    if found is None:
+        return whole
+    recent = slice(-len(begun), None)
+    level = _aligned(own.filter(pl.col("name") == "level"), begun)
+    return replace(
+        whole,
+        value=whole.value[recent],
+        standard_error=whole.standard_error[recent],
+        measures={name: each[recent] for name, each in whole.measures.items()},
+        parts=found.parts,
+        shares=found.shares,
+        outcome=level,
     )
 
 
@@ -244,40 +294,29 @@ def _aligned(rows: pl.DataFrame, cutoffs: list[datetime]) -> FloatArray:
     return np.array([by_cutoff.get(each, np.nan) for each in cutoffs])
 
 
-def _missing(seen: pl.DataFrame, name: str) -> list[str]:
+def _missing(domain: Domain, seen: pl.DataFrame, name: str) -> list[str]:
     """What the value of a series is measured against, where it is not a control."""
     own = seen.filter(pl.col("series") == name)
-    valued = own.filter(pl.col("name") == "value")["cutoff"]
-    controlled = own.filter(pl.col("name") == "control")["cutoff"]
+    valued = own.filter(pl.col("name") == "value")["cutoff"].unique()
+    controlled = own.filter(pl.col("name").is_in(_AGAINST))["cutoff"].unique()
+    if domain.gain is not None and name == DEPLOYED:
+        return []
     if not len(valued) or len(controlled) == len(valued):
         return []
     if len(controlled):
         return [
-            f"{len(valued) - len(controlled)} cycles have no control and are left out: keep a"
-            " control slice in all traffic"
+            f"{len(valued) - len(controlled)} cycles have nothing to be compared with and are left"
+            " out: keep a control slice in all traffic"
         ]
     if name == DEPLOYED:
         return [
-            "there is no control slice: the value is the mean reward itself, so it also moves"
-            " where the world does. Log a small share of the traffic under the arm 'control'"
+            "there is nothing to compare with, no control slice and no model of rewards: the value"
+            " is the mean reward itself, so it also moves where the world does. Log a small share"
+            " of the traffic under the arm 'control'"
         ]
     return [
         "the evaluation estimates no baseline: the value is the difference from the champion of"
         " each cut-off, so it also moves when the champion changes"
-    ]
-
-
-def _coarse(measured: Measures, found: Diagnosis, *, material: float, unit: str) -> list[str]:
-    """That the control slice is too small to see what matters, where that is so."""
-    control, whole = measured.get("control_se", 0.0), measured.get("value_se", 0.0)
-    visible = NOISE * found.statistics.rms_se
-    if found.verdict == "oscillating" or not (visible > material and 2 * control**2 > whole**2):
-        return []
-    return [
-        f"the control slice is small: its mean alone has a standard error of"
-        f" {amount(control, unit)}, so no swing below {amount(visible, unit)} can be told from"
-        " noise. Log a larger share of the traffic under the arm 'control'; four times as many"
-        " rows halve it"
     ]
 
 

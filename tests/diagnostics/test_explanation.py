@@ -9,10 +9,12 @@ from decisions.diagnostics.explanation import amount, explain
 SWING = Statistics(
     generations=16,
     swing=0.008,
+    sure_swing=0.006,
+    visible_swing=0.0042,
     rms_se=0.001,
     excess_variance=1e-5,
     flip_rate=0.8,
-    p_r1=0.0005,
+    p=0.0005,
     r1=-0.6,
     r1_null_high=0.2,
     mechanism=(
@@ -25,7 +27,7 @@ SWING = Statistics(
 
 
 def _words(verdict: str, found: Statistics = SWING) -> tuple[str, str]:
-    return explain(verdict, found, name="squarecb", unit="%", wanted=0.003)
+    return explain(verdict, found, name="squarecb", unit="%", material=0.003)
 
 
 def test_oscillation_says_what_happens_what_goes_with_it_and_what_to_do() -> None:
@@ -48,7 +50,9 @@ def test_no_cause_is_named_that_the_panel_does_not_show() -> None:
 
 
 def test_suspect_says_whether_size_or_chance_holds_it_back() -> None:
-    small, action = _words("suspect", Statistics(generations=16, swing=0.001, rms_se=0.001))
+    small, action = _words(
+        "suspect", Statistics(generations=16, swing=0.001, sure_swing=0.0, rms_se=0.001)
+    )
     chance, _ = _words("suspect")
 
     assert "0.30 pp" in small
@@ -58,19 +62,20 @@ def test_suspect_says_whether_size_or_chance_holds_it_back() -> None:
 
 def test_a_coarse_measurement_does_not_pass_for_steadiness() -> None:
     coarse = Statistics(
-        generations=16, swing=0.002, rms_se=0.03, excess_variance=-1e-4, p_r1=0.4, r1=-0.1
+        generations=16, swing=0.002, visible_swing=0.047, rms_se=0.03, p=0.4, r1=-0.1
     )
 
-    words, action = _words("stable", coarse)
+    words, action = _words("cannot tell", coarse)
 
-    assert "coarse" in words
-    assert "3.00 pp" in words
+    assert "cannot be told whether squarecb oscillates" in words
+    assert "0.30 pp, which would matter, could pass unseen among 16 generations" in words
+    assert "The smallest swing that would be seen, four times of five, is 4.70 pp." in words
     assert "four times the decisions" in action
 
 
 def test_drift_is_told_from_chance() -> None:
     drifting = Statistics(
-        generations=16, swing=0.002, p_r1=0.99, r1=0.8, r1_null_high=0.25, excess_variance=1e-5
+        generations=16, swing=0.002, p=0.99, r1=0.8, r1_null_high=0.25, excess_variance=1e-5
     )
 
     words, action = _words("stable", drifting)
@@ -79,16 +84,24 @@ def test_drift_is_told_from_chance() -> None:
     assert "control" in action
 
 
-def test_no_sign_of_oscillation_does_not_pass_for_its_absence() -> None:
+def test_no_sign_of_oscillation_says_what_would_have_been_seen() -> None:
     calm = Statistics(
-        generations=16, swing=0.002, p_r1=0.3, r1=-0.2, r1_null_high=0.25, excess_variance=1e-5
+        generations=16, swing=0.002, visible_swing=0.0025, p=0.3, r1=-0.2, r1_null_high=0.25
     )
 
     words, action = _words("stable", calm)
 
     assert "is seen" in words
     assert "does not alternate" not in words
-    assert "can hide" in action
+    assert "is 0.25 pp" in words
+    assert action == "Nothing to do."
+
+
+def test_too_few_generations_to_see_any_swing_say_so() -> None:
+    words, _ = _words("cannot tell", Statistics(generations=8, visible_swing=float("inf"), p=0.4))
+
+    assert "no swing, however large" in words
+    assert "inf" not in words
 
 
 @pytest.mark.parametrize("verdict", ["degenerate", "inconclusive"])

@@ -166,7 +166,7 @@ def test_without_a_control_the_diagnosis_says_what_the_value_is_measured_against
     assert found["value"] == found["level"]
     assert "control" not in found
     reasons = json.loads(str(latest(database)["deployed"]["reasons"]))
-    assert any(reason.startswith("there is no control slice") for reason in reasons)
+    assert any(reason.startswith("there is nothing to compare with") for reason in reasons)
     candidate = json.loads(str(latest(database)["means"]["reasons"]))
     assert any("difference from the champion" in reason for reason in candidate)
 
@@ -236,11 +236,11 @@ def test_a_control_slice_too_small_to_see_anything_is_said_in_place_of_stability
 
     row = latest(database)["deployed"]
     reasons = json.loads(str(row["reasons"]))
-    assert row["verdict"] == "stable"
-    assert "the measurement is coarse" in str(row["explanation"])
-    assert "control slice" in str(row["action"])
-    (small,) = [each for each in reasons if each.startswith("the control slice is small")]
-    assert "a larger share of the traffic under the arm 'control'" in small
+    assert row["verdict"] == "cannot tell"
+    assert "could pass unseen" in str(row["explanation"])
+    assert "The smallest swing that would be seen" in str(row["explanation"])
+    assert "larger control slice" in str(row["action"])
+    assert any("would be seen four times of five" in each for each in reasons)
 
 
 @pytest.mark.parametrize("controlled", [[False, True, True], [False, False, False]])

@@ -10,7 +10,7 @@ import polars as pl
 
 from decisions.domain import Domain
 from decisions.domains.lotsizing.decomposition import can_decompose
-from decisions.domains.lotsizing.evaluation import GATE, evaluate
+from decisions.domains.lotsizing.evaluation import GATE, evaluate, gain
 from decisions.domains.lotsizing.instance import Instance, packaged
 from decisions.domains.lotsizing.plan import action_box
 from decisions.domains.lotsizing.policies import (
@@ -68,6 +68,9 @@ def plants_of(instance: Instance, *, plants: int = 2) -> Domain:
         successive=True,
         account=account,
         recipes={name: learner.recipe for name, learner in learned.items()},
+        reference="the tuned rotation",
+        gain=gain,
+        material=0.15,  # cost units a period: one in a hundred
     )
 
 

@@ -32,12 +32,19 @@ import polars as pl
 from decisions.bandits.oracles import LightGBMConfig
 from decisions.bandits.policies import Softmax, SquareCB, Uniform
 from decisions.domain import Domain
-from decisions.domains.payments.actions import ACTIONS, eligible
+from decisions.domains.payments.actions import ACTIONS, DO_NOTHING, eligible
 from decisions.domains.payments.direct import evaluate_by_model
 from decisions.domains.payments.evaluation import GATE, evaluate
 from decisions.domains.payments.features import observe
 from decisions.domains.payments.simulator import UNITS, Environment
-from decisions.domains.payments.training import Recipe, StabilisedRecipe, account, dump, load
+from decisions.domains.payments.training import (
+    Recipe,
+    StabilisedRecipe,
+    account,
+    dump,
+    expected_rewards,
+    load,
+)
 from decisions.domains.payments.world import SYNCHRONOUS, SimulatedWorld
 from decisions.gate import GateRule
 
@@ -77,6 +84,10 @@ DOMAIN = Domain(
     world=WORLD,
     cluster="card",
     account=account,
+    reference="doing nothing",
+    nothing=DO_NOTHING,
+    rewards=expected_rewards,
+    part="issuer",
 )
 
 PUBLISHED = replace(

@@ -14,10 +14,12 @@ from decisions.bandits.oracles import (
     ConstantOracle,
     Ensemble,
     LightGBMConfig,
+    LightGBMOracle,
     RegressionOracle,
     fit_bootstrap,
     fit_lightgbm,
 )
+from decisions.bandits.pair_trees import PairTrees
 from decisions.bandits.policies import (
     BanditPolicy,
     Damped,
@@ -125,6 +127,22 @@ def fit_encoded(
     )
     fitted = fit_lightgbm(replace(data, context=context), rng, features=features, config=config)
     return EncodedOracle(encoder=encoder, oracle=fitted)
+
+
+def expected_rewards(history: pl.LazyFrame, rng: np.random.Generator) -> EncodedOracle:
+    """A model of rewards from all of settled `history`, whoever decided.
+
+    Raises:
+        DataError: there is no row.
+    """
+    rows = settled(history)
+    data = TrainingSet(
+        context=context_of(rows), action=logged_actions(rows), reward=rows["reward"].to_numpy()
+    )
+    fitted = fit_encoded(data, rng)
+    if isinstance(fitted.oracle, LightGBMOracle):
+        return replace(fitted, oracle=PairTrees(oracle=fitted.oracle))
+    return fitted
 
 
 @dataclass(frozen=True, kw_only=True)

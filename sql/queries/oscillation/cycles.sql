@@ -1,7 +1,7 @@
 -- Everything measured of one series, and the cycles of its domain in which it was not.
 -- Grain: one row a cycle of the domain. Parameters: domain, series. Units: value is the mean reward
--- minus that of the control, lower and upper its 95 % interval, null in a cycle without a control
--- where others have one; value, level, control and their bounds are in the domain's reward; shares,
+-- minus that of the reference, lower and upper its 95 % interval, null in a cycle that has nothing
+-- to be compared with where others do; nothing is what the reference would have earned; value, level, control and their bounds are in the domain's reward; shares,
 -- propensities, churn and calibration in [0, 1]; null where it was not measured.
 select
     cutoff,
@@ -13,6 +13,9 @@ select
     control,
     control - 1.96 * control_se as control_lower,
     control + 1.96 * control_se as control_upper,
+    nothing,
+    nothing - 1.96 * nothing_se as nothing_lower,
+    nothing + 1.96 * nothing_se as nothing_upper,
     decisions,
     unresolved_share,
     negatives_share,
@@ -35,13 +38,15 @@ select
 from (
     select
         c.cutoff,
-        count(*) filter (where m.name = 'control') > 0
-        or sum(count(*) filter (where m.name = 'control')) over () = 0 as comparable,
+        count(*) filter (where m.name in ('control', 'nothing')) > 0
+        or sum(count(*) filter (where m.name in ('control', 'nothing'))) over () = 0 as comparable,
         max(m.value) filter (where m.name = 'value') as value,
         max(m.value) filter (where m.name = 'value_se') as value_se,
         max(m.value) filter (where m.name = 'level') as level,
         max(m.value) filter (where m.name = 'control') as control,
         max(m.value) filter (where m.name = 'control_se') as control_se,
+        max(m.value) filter (where m.name = 'nothing') as nothing,
+        max(m.value) filter (where m.name = 'nothing_se') as nothing_se,
         max(m.value) filter (where m.name = 'decisions') as decisions,
         max(m.value) filter (where m.name = 'unresolved_share') as unresolved_share,
         max(m.value) filter (where m.name = 'negatives_share') as negatives_share,

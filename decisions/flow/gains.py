@@ -1,0 +1,151 @@
+"""What is deployed against its reference: what traffic gained, and what was expected of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+
+import numpy as np
+import polars as pl
+
+from decisions.bandits.estimators import dr
+from decisions.bandits.oracles import time_blocks
+from decisions.domain import Domain
+from decisions.flow.measures import Measures, clusters, error_of, logged, standard_error
+from decisions.flow.rows import unit_columns
+from decisions.policy import FloatArray, Policy, pick
+from decisions.seeds import stream
+from decisions.store import decision_log
+from decisions.store.database import Database
+
+FEWEST_ROWS = 300  # of a cycle, below which rewards are not modelled
+FEWEST_NOTHING = 100  # of them given the reference's action
+CYCLE_ROWS = 4_000  # of each cycle that the common model reads
+MODEL_ROWS = 64_000  # of all cycles together
+FOLDS = 3
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Expected:
+    """What the policies of g cycles were expected to gain, by part of the traffic.
+
+    `parts` (c, g) add up to the mean gain of a decision; NaN in a cycle without usable rows.
+    `shares` (c,) are the parts' of the traffic. All cycles are held against one model of rewards:
+    its errors are common to them, and only policies move the series.
+    """
+
+    parts: FloatArray
+    shares: FloatArray
+
+
+def gained(domain: Domain, settled: pl.DataFrame) -> Measures:
+    """What all settled traffic gained over doing nothing, doubly robust; nothing if untold.
+
+    `value`, the mean of reward minus the term that estimates doing nothing in the same context;
+    `nothing`, the mean of those terms; `_se`, clustered. Rewards are modelled across FOLDS blocks
+    of time, each by a model of the others. Rows given the reference's action correct the model.
+    """
+    if domain.rewards is None or domain.nothing is None or settled.height < FEWEST_ROWS:
+        return {}
+    log = logged(domain, settled)
+    if log is None or log[2].height < settled.height:
+        return {}
+    eligible, _, rows = log
+    action = rows["action"].list.first().cast(pl.Int64).to_numpy()
+    reward = rows["reward"].to_numpy()
+    chosen = action == domain.nothing
+    if chosen.sum() < FEWEST_NOTHING:
+        return {}
+    predicted = _out_of_fold(domain, rows, eligible)
+    nothing = dr(
+        chosen / rows["propensity"].to_numpy(),
+        reward,
+        pick(predicted, action),
+        predicted[:, domain.nothing],
+    ).rows
+    cluster = clusters(domain, rows)
+    found: Measures = {}
+    for name, terms in (("value", reward - nothing), ("nothing", nothing)):
+        found[name] = float(terms.mean())
+        found[f"{name}_se"] = error_of((terms - terms.mean()) / len(terms), cluster)
+    return found
+
+
+def _out_of_fold(domain: Domain, rows: pl.DataFrame, eligible: np.ndarray) -> FloatArray:
+    assert domain.rewards is not None
+    blocks = time_blocks(rows["decision_id"].to_numpy(), FOLDS)
+    context = domain.observe(rows.select(list(domain.units)).lazy()).collect()
+    result = np.zeros(eligible.shape)
+    for block in range(FOLDS):
+        held = blocks == block
+        rng = stream(0, domain.name, "rewards", str(block))
+        model = domain.rewards(rows.filter(pl.Series(~held)).lazy(), rng)
+        result[held] = model.predict(context.filter(pl.Series(held)), eligible[held])
+    return result
+
+
+def simulated(domain: Domain, policy: Policy, cutoff: datetime) -> Measures:
+    """`value` and `value_se`: what a policy gains over the reference in simulation."""
+    assert domain.gain is not None
+    found = domain.gain(policy, stream(0, domain.name, "gain", cutoff.isoformat()))
+    return {"value": found.value, "value_se": standard_error(found)}
+
+
+def expected(domain: Domain, cycles: Sequence[pl.DataFrame]) -> Expected | None:
+    """What the policies that decided the rows of some cycles were expected to gain.
+
+    `cycles` are settled rows of history. Each row's logged probabilities are held against a model
+    of rewards fitted to all rows together. None where rewards are not modelled, or no row of any
+    cycle has its probabilities logged.
+    """
+    if domain.rewards is None or domain.nothing is None:
+        return None
+    most = max(1, MODEL_ROWS // max(len(cycles), 1))
+    pooled = pl.concat(
+        thinned(rows, most).with_columns(cycle=pl.lit(at)) for at, rows in enumerate(cycles)
+    )
+    log = logged(domain, pooled)
+    if log is None or log[2].height < FEWEST_ROWS:
+        return None
+    eligible, probabilities, rows = log
+    context = domain.observe(rows.select(list(domain.units)).lazy()).collect()
+    model = domain.rewards(rows.lazy(), stream(0, domain.name, "rewards", "common"))
+    predicted = model.predict(context, eligible)
+    gain = (probabilities * predicted).sum(axis=1) - predicted[:, domain.nothing]
+    label = np.zeros(rows.height, dtype=np.int64)
+    if domain.part is not None:
+        label = context[domain.part].rank("dense").to_numpy().astype(np.int64) - 1
+    return _by_part(gain, label, rows["cycle"].to_numpy(), len(cycles))
+
+
+def _by_part(gain: FloatArray, label: np.ndarray, cycle: np.ndarray, count: int) -> Expected:
+    shape = (int(label.max()) + 1, count)
+    cell = label * count + cycle
+    total = np.bincount(cell, weights=gain, minlength=shape[0] * count).reshape(shape)
+    size = np.bincount(cycle, minlength=count)
+    shares = np.bincount(label, minlength=shape[0]) / len(label)
+    return Expected(parts=np.where(size > 0, total / np.maximum(size, 1), np.nan), shares=shares)
+
+
+def thinned(rows: pl.DataFrame, most: int) -> pl.DataFrame:
+    """At most `most` rows, evenly spread over the frame."""
+    return rows if rows.height <= most else rows.gather_every(-(-rows.height // most))
+
+
+def sample(
+    db: Database, domain: Domain, *, since: datetime, until: datetime, as_of: datetime
+) -> pl.DataFrame:
+    """At most CYCLE_ROWS of the decisions taken in [since, until) whose outcome was known.
+
+    Read once by a process: what was known at a time does not change.
+    """
+    stored = _stored(db, domain.name, since, until, as_of)
+    return unit_columns(stored, domain).drop("payload")
+
+
+@lru_cache(maxsize=80)
+def _stored(
+    db: Database, name: str, since: datetime, until: datetime, as_of: datetime
+) -> pl.DataFrame:
+    rows = decision_log.history(db, name, since=since, until=until, as_of=as_of)
+    return thinned(rows.filter(pl.col("reward").is_finite()), CYCLE_ROWS)
