@@ -303,7 +303,7 @@ def _fewer_rows(parts: FloatArray, pattern: FloatArray) -> tuple[FloatArray, Flo
     """
     if len(parts) <= parts.shape[1]:
         return parts, pattern
-    both = np.linalg.qr(np.column_stack([parts, pattern]), mode="r")
+    both: FloatArray = np.asarray(np.linalg.qr(np.column_stack([parts, pattern]), mode="r"))
     return both[:, :-1], both[:, -1]
 
 

@@ -83,7 +83,7 @@ def pattern_alternation(levels: FloatArray, index: IntArray) -> FloatArray:
 def _alternating_weights(index: IntArray) -> FloatArray:
     """(-MEMORY)^|s - t|, and 0 on the diagonal, (g, g)."""
     apart = np.abs(index[:, None] - index[None, :]).astype(np.float64)
-    return (-MEMORY) ** apart - np.eye(len(index))
+    return np.power(-MEMORY, apart) - np.eye(len(index), dtype=np.float64)
 
 
 def alternating_signs(index: IntArray) -> FloatArray:

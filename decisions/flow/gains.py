@@ -13,7 +13,7 @@ from decisions.bandits.oracles import time_blocks
 from decisions.domain import Domain
 from decisions.flow.measures import Measures, clusters, error_of, logged, standard_error
 from decisions.flow.rows import unit_columns
-from decisions.policy import FloatArray, Policy, pick
+from decisions.policy import BoolArray, FloatArray, IntArray, Policy, pick
 from decisions.seeds import stream
 from decisions.store import decision_log
 from decisions.store.database import Database
@@ -71,7 +71,7 @@ def gained(domain: Domain, settled: pl.DataFrame) -> Measures:
     return found
 
 
-def _out_of_fold(domain: Domain, rows: pl.DataFrame, eligible: np.ndarray) -> FloatArray:
+def _out_of_fold(domain: Domain, rows: pl.DataFrame, eligible: BoolArray) -> FloatArray:
     assert domain.rewards is not None
     blocks = time_blocks(rows["decision_id"].to_numpy(), FOLDS)
     context = domain.observe(rows.select(list(domain.units)).lazy()).collect()
@@ -115,10 +115,14 @@ def expected(domain: Domain, cycles: Sequence[pl.DataFrame]) -> Expected | None:
     label = np.zeros(rows.height, dtype=np.int64)
     if domain.part is not None:
         label = context[domain.part].rank("dense").to_numpy().astype(np.int64) - 1
-    return _by_part(gain, label, rows["cycle"].to_numpy(), len(cycles))
+    return by_part(gain, label, rows["cycle"].to_numpy(), len(cycles))
 
 
-def _by_part(gain: FloatArray, label: np.ndarray, cycle: np.ndarray, count: int) -> Expected:
+def by_part(gain: FloatArray, label: IntArray, cycle: IntArray, count: int) -> Expected:
+    """Mean expected gain of the decisions of `count` cycles, split by part.
+
+    `gain`, `label` (its part, from 0) and `cycle` (from 0) are of rows, (n,).
+    """
     shape = (int(label.max()) + 1, count)
     cell = label * count + cycle
     total = np.bincount(cell, weights=gain, minlength=shape[0] * count).reshape(shape)
