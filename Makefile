@@ -8,7 +8,8 @@ DEV := $(VENV)/.installed-dev
 ARGS ?=
 WORKERS ?= 3
 EXTRAS := stack,airflow,dashboards,rl
-PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Modules are compiled when they are first imported: most never are.
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 BENCHMARKS := ledger ope bandit lotsizing-env lotsizing-ppo
 
 .DEFAULT_GOAL := help
