@@ -13,6 +13,7 @@ from decisions.policy import FloatArray
 from decisions.shapes import check_level, check_rows, check_weights, label_codes
 
 Clusters = npt.NDArray[np.generic]
+PRIOR = 30.0  # terms that the variance of weights and residuals taken apart counts as
 _CHUNK = 1 << 15  # rows a pass keeps in the processor's cache
 _FEW = 1_000  # clusters up to which the bootstrap really resamples
 _SKEWED = 0.3  # skewness of a resampled mean from which it resamples as well
@@ -114,6 +115,7 @@ def normal(
 
 def variance_floor(
     found: Estimate,
+    rows: FloatArray,
     weights: FloatArray,
     reward: FloatArray,
     *,
@@ -121,49 +123,56 @@ def variance_floor(
     squares: FloatArray | None = None,
     clusters: Clusters | None = None,
 ) -> Estimate:
-    """`found`, no narrower than were what is unexplained independent of what was chosen.
+    """`found`, the normal interval of `rows` (n,), with a variance that few rows cannot hide.
 
-    For rewards of 0 and 1; others leave `found` as it is. `weights` (n,) multiply the rewards:
-    importance weights for a value, the difference of two policies' weights for a paired
-    difference. `residual` (n,) is what a reward model leaves of the rewards, by default their
-    distance from their mean; `squares` (n,) are the expected squares of the weights, where the
-    logged probabilities tell them, by default the squares of those drawn.
+    For rewards of 0 and 1; others leave `found` as it is. `weights` (m,) multiply the rewards
+    (m,): importance weights for a value, the difference of two policies' weights for a paired
+    difference; rows whose outcome is unknown have none. `residual` (m,) is what a reward model
+    leaves of the rewards, by default their distance from their mean; `squares` (m,) are the
+    expected squares of the weights, where the logged probabilities tell them, by default the
+    squares of those drawn. `clusters` (m,) are of these rows.
 
     Where one outcome is rare, the few rows of it with large weights carry the variance. A log that
     happens to lack them has a small variance and a large error: with 2 % of failures the sample's
-    variance alone makes 95 % intervals of 20 000 rows cover in 91 to 96 % of logs, of 500 rows in
-    75 %. Weights and residuals taken apart are both seen in every row. The variance is at least
-    mean(residual^2) mean(squares) / n, with half a failure more than was seen; with `clusters`,
-    squares of their sums of centred weights where those are larger. Where the rarer outcome was
-    not seen at all, neither end is nearer than max |w| u, u being the exact upper limit of its
-    share. Nothing of it begins or ends at a number of rows or failures: there is no cliff.
+    variance alone makes 95 % intervals of 500 rows cover in 75 % of logs, of 5500 rows in 83 to
+    93 %. Weights and residuals taken apart are both seen in every row: were they independent, the
+    variance would be mean(residual^2) sum(squares) / n^2, with half a failure more than was seen;
+    with `clusters`, squares of their sums of centred weights where those are larger. Where that
+    is larger than the sample's, it counts as PRIOR terms beside as many as the sample's is worth,
+    (sum c^2)^2 / sum c^4 of the centred terms c: all where a few rows carry the sum, ever less as
+    more do. Nothing begins or ends at a number of rows or failures: there is no cliff.
 
-    Source: Clopper and Pearson (1934) for the upper limit; the floor is ours, its coverage is
+    Where the rarer outcome was not seen at all, neither end is nearer than max |w| u, u being the
+    exact upper limit of its share.
+
+    Source: Clopper and Pearson (1934) for the upper limit; the rest is ours, its coverage is
     measured by `decisions study evidence`.
     """
-    n = len(reward)
+    n, m = len(rows), len(reward)
     ones = int((reward == 1).sum())
-    if n == 0 or len(weights) != n or ones + int((reward == 0).sum()) != n:
+    if m == 0 or len(weights) != m or ones + int((reward == 0).sum()) != m:
         return found
     if not np.isfinite([found.lower, found.upper]).all():
         return found
-    left = reward - ones / n if residual is None else residual
+    reach = NormalDist().inv_cdf((1 + found.level) / 2)
+    sampled = ((found.upper - found.lower) / 2 / reach) ** 2
+    left = reward - ones / m if residual is None else residual
     total = float((weights**2 if squares is None else squares).sum())
     if clusters is not None:
         sums = _clustered(weights, clusters).sums
         total = max(total, float(sums @ sums))
-    unexplained = (float(left @ left) + 0.5) / (n + 1)
-    half = NormalDist().inv_cdf((1 + found.level) / 2) * (unexplained * total) ** 0.5 / n
-    if ones in (0, n):
-        unseen = 1 - ((1 - found.level) / 2) ** (1 / n)
+    apart = (float(left @ left) + 0.5) / (m + 1) * total / n**2
+    share = PRIOR / (PRIOR + kish((rows - rows.mean()) ** 2))
+    half = reach * (sampled + share * max(apart - sampled, 0.0)) ** 0.5
+    if ones in (0, m):
+        unseen = 1 - ((1 - found.level) / 2) ** (1 / m)
         half = max(half, unseen * float(np.abs(weights).max()))
-    lower, upper = found.value - half, found.value + half
-    if lower >= found.lower and upper <= found.upper:
+    if found.value - half >= found.lower and found.value + half <= found.upper:
         return found
     return replace(
         found,
-        lower=min(found.lower, lower),
-        upper=max(found.upper, upper),
+        lower=found.value - half,
+        upper=found.value + half,
         method=f"{found.method}, variance floor",
     )
 

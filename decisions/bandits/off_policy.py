@@ -278,7 +278,9 @@ def evaluate_pair(
     if log.delay_factor is None:
         average = normal(log.reward, clusters=clusters, level=level, effective_n=float(n))
         average = replace(average, method=f"on-policy mean, {average.method}")
-        estimates["logged"] = variance_floor(average, np.ones(n), log.reward, clusters=clusters)
+        estimates["logged"] = variance_floor(
+            average, log.reward, np.ones(n), log.reward, clusters=clusters
+        )
     for name, policy in (baselines or {}).items():
         why = refusal(_support(log, policy), rule, sharing=_SHARING)
         estimates[name] = (
@@ -328,6 +330,7 @@ def estimate(
         squares = (square / np.where(possible, log.logged, 1.0)).sum(axis=1)
     return variance_floor(
         found,
+        terms.rows,
         weights[known],
         log.reward[known],
         residual=(log.reward - pick(log.q, log.action))[known] if modelled else None,

@@ -203,43 +203,58 @@ def test_values_out_of_range_are_refused() -> None:
 def test_rewards_without_variance_leave_an_interval() -> None:
     nothing = np.zeros(1000)
 
-    found = variance_floor(normal(nothing), np.full(1000, 2.0), nothing)
+    found = variance_floor(normal(nothing), nothing, np.full(1000, 2.0), nothing)
 
     assert found.lower < -0.005 < 0.005 < found.upper  # 2 (1 - 0.025^(1/1000)) = 0.0074
     assert found.method.endswith("variance floor")
 
 
-def test_the_floor_by_hand() -> None:
+def test_the_variance_floor_by_hand() -> None:
     n = 1_000
-    reward = np.r_[np.zeros(4), np.ones(n - 4)]
+    reward, nothing = np.r_[np.zeros(4), np.ones(n - 4)], np.zeros(n)
     point = replace(normal(np.ones(n)), value=0.0, lower=0.0, upper=0.0)
     weights = np.full(n, 0.5)
 
     left = (4 * 0.996 + 0.5) / 1001
     half = 1.959964 * np.sqrt(left * 0.25 / n)
-    assert variance_floor(point, weights, reward).upper == pytest.approx(half, rel=1e-6)
-    assert variance_floor(point, weights, reward + 0.5) == point
+    assert variance_floor(point, nothing, weights, reward).upper == pytest.approx(half, rel=1e-6)
+    assert variance_floor(point, nothing, weights, reward + 0.5) == point
     wide = replace(point, lower=-1.0, upper=1.0)
-    assert variance_floor(wide, weights, reward) == wide
+    assert variance_floor(wide, nothing, weights, reward) == wide
 
-    modelled = variance_floor(point, weights, reward, residual=0.1 * weights, squares=4 * weights)
+    modelled = variance_floor(
+        point, nothing, weights, reward, residual=0.1 * weights, squares=4 * weights
+    )
     unexplained = (n * 0.05**2 + 0.5) / 1001
     assert modelled.upper == pytest.approx(1.959964 * np.sqrt(unexplained * 2 / n), rel=1e-6)
 
     signs = np.where(np.arange(n) < n // 2, 0.5, -0.5)
-    both = variance_floor(point, signs, reward, clusters=np.arange(n) // 100)
+    both = variance_floor(point, nothing, signs, reward, clusters=np.arange(n) // 100)
     assert both.upper == pytest.approx(half * 10, rel=1e-6)  # clusters of 100 rows of one sign
+
+
+def test_the_floor_fades_as_more_rows_carry_the_variance() -> None:
+    """Thirty equal terms are worth as much as what is known of weights and residuals apart."""
+    n = 1_000
+    reward, weights = np.tile([0.0, 1.0], n // 2), np.full(n, 2.0)
+    shares = []
+    for carrying in (2, 30, 970):
+        rows = np.where(np.arange(n) < carrying, np.tile([1.0, -1.0], n // 2), 0.0)
+        found = normal(rows)
+        wider = variance_floor(found, rows, weights, reward)
+        before, after, apart = found.upper**2, wider.upper**2, 1.959964**2 * 4 * 0.2503 / n
+        shares.append((after - before) / (apart - before))
+
+    np.testing.assert_allclose(shares, [30 / 32, 30 / 60, 30 / 1_000], rtol=0.01)
 
 
 def test_the_floor_has_no_cliff_at_any_number_of_failures() -> None:
     n = 5_000
     point = replace(normal(np.ones(n)), value=0.0, lower=0.0, upper=0.0)
+    failures = [np.r_[np.zeros(s), np.ones(n - s)] for s in range(90, 111)]
 
     widths = np.array(
-        [
-            variance_floor(point, np.ones(n), np.r_[np.zeros(s), np.ones(n - s)]).upper
-            for s in range(90, 111)
-        ]
+        [variance_floor(point, np.zeros(n), np.ones(n), reward).upper for reward in failures]
     )
 
     np.testing.assert_allclose(np.diff(widths) / widths[:-1], 1 / 200, atol=0.001)
