@@ -23,14 +23,17 @@ class World(Protocol):
         `settled` is the history (see `Domain`) of the same length of time before `start`, for
         worlds in which outcomes lead to new units, such as a retry; `Domain.successive` says
         whether decisions taken at `start` itself are among it. `reference` is the source's own
-        unique name of the unit.
+        unique name of the unit. A column `parent_reference` may stand in place of the domain's
+        `parent_id`: the reference of the unit that this one follows up, however old, or null.
         """
         ...
 
     def outcomes(self, decisions: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
         """Outcomes known at `as_of`: `decision_id`, `reward`, `observed_at`.
 
-        `decisions` is history without outcomes: decisions joined to their units' columns.
+        `decisions` is history without outcomes: decisions joined to their units' columns. With the
+        unit's `reference` in place of `decision_id`, outcomes of other units may be among them:
+        corrections, and what matches nothing, which is set aside with the reason.
         """
         ...
 
@@ -58,7 +61,7 @@ class Log:
     """Decisions that others took: frames of the forms `frames.ARRIVALS`, and so on.
 
     `arrivals` as from `World.arrivals`; `decisions` has `reference` in place of `decision_id`
-    and `unit_id`; so has `outcomes`.
+    and `unit_id`; so has `outcomes`, which may hold several of a unit (corrections).
     """
 
     arrivals: pl.DataFrame

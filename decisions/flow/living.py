@@ -6,6 +6,7 @@ import polars as pl
 
 from decisions.domain import Domain
 from decisions.flow.deciding import decide
+from decisions.flow.references import identified, with_parents
 from decisions.flow.rows import history, payload, unit_columns, world_of
 from decisions.flow.steps import DAY, GRACE, LOOKBACK, batch_name, day_of, days, latest, sealed
 from decisions.frames import OUTCOMES, conform
@@ -34,8 +35,7 @@ def arrive(
 ) -> Appended:
     """Stores the units observed in [start, end); those stored before are recognised."""
     with latest(db, f"{domain.name}/arrive", holder) as lease:
-        settled = _settled(db, domain, start=start, end=end)
-        arrivals = payload(world_of(domain).arrivals(start, end, settled), domain)
+        arrivals = _arrivals(db, domain, start=start, end=end)
         units = decision_log.assign_units(db, domain.name, arrivals)
         return decision_log.append(
             db, domain.name, "unit", batch_name("arrive", start), units, now=end, lease=lease
@@ -50,8 +50,7 @@ def arrive_late(
     One that is stored, by its reference, stays as it is, whatever the source says of it now.
     """
     with latest(db, f"{domain.name}/arrive", holder) as lease:
-        settled = _settled(db, domain, start=start, end=end)
-        arrivals = payload(world_of(domain).arrivals(start, end, settled), domain)
+        arrivals = _arrivals(db, domain, start=start, end=end)
         with db.reading() as connection:
             stored = decision_log.units_of(connection, domain.name, arrivals["reference"])
         late = arrivals.join(stored, on="reference", how="anti")
@@ -59,6 +58,13 @@ def arrive_late(
         return decision_log.append(
             db, domain.name, "unit", batch_name("arrive", start), units, now=now, lease=lease
         )
+
+
+def _arrivals(db: Database, domain: Domain, *, start: datetime, end: datetime) -> pl.DataFrame:
+    """The units of [start, end) as the domain's world brings them, with their payload."""
+    settled = _settled(db, domain, start=start, end=end)
+    arrived = world_of(domain).arrivals(start, end, settled)
+    return payload(with_parents(db, domain, arrived), domain)
 
 
 def _settled(db: Database, domain: Domain, *, start: datetime, end: datetime) -> pl.DataFrame:
@@ -75,7 +81,8 @@ def settle(db: Database, domain: Domain, *, as_of: datetime, holder: str) -> int
     """Stores the outcomes that became known up to `as_of`; how many were new.
 
     Asks for decisions up to maturity and LOOKBACK old, so that a day without a settle run loses
-    nothing.
+    nothing. An outcome whose reference matches nothing goes to quarantine once it is older than
+    GRACE: until then its unit may still be written at the source, and decided.
     """
     with latest(db, f"{domain.name}/settle", holder) as lease:
         unsettled = decision_log.unsettled(
@@ -84,11 +91,16 @@ def settle(db: Database, domain: Domain, *, as_of: datetime, holder: str) -> int
         outcomes = world_of(domain).outcomes(
             unit_columns(unsettled, domain).drop("payload"), as_of
         )
+        batch = batch_name("settle", as_of)
+        if "reference" in outcomes.columns:
+            outcomes, strangers = identified(db, domain, outcomes, unsettled)
+            old = strangers.filter(pl.col("observed_at") < as_of - GRACE)
+            decision_log.set_aside(db, domain.name, "outcome", batch, old, now=as_of, lease=lease)
         return decision_log.append(
             db,
             domain.name,
             "outcome",
-            batch_name("settle", as_of),
+            batch,
             conform(outcomes, OUTCOMES, f"outcomes of {domain.name}"),
             now=as_of,
             lease=lease,

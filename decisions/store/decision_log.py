@@ -146,11 +146,22 @@ def units_of(connection: Connection, domain: str, references: pl.Series) -> pl.D
     No stored text holds a zero byte, and PostgreSQL takes none in a parameter: a reference with
     one is the name of nothing.
     """
-    texts = references.drop_nulls()
-    sound = texts.filter(~texts.str.contains(ZERO_BYTE, literal=True))
     return read(
-        connection, "unit/ids_of_references", domain=domain, reference_list=sound.to_list()
+        connection, "unit/ids_of_references", domain=domain, reference_list=_sound(references)
     )
+
+
+def decisions_of(db: Database, domain: str, references: pl.Series) -> pl.DataFrame:
+    """`reference`, `unit_id` and first `decision_id` of the stored units of these references.
+
+    The decision is null while none is taken. By unit id.
+    """
+    return db.read("decision/of_references", domain=domain, reference_list=_sound(references))
+
+
+def _sound(references: pl.Series) -> list[str]:
+    texts = references.drop_nulls()
+    return texts.filter(~texts.str.contains(ZERO_BYTE, literal=True)).to_list()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,6 +279,28 @@ def _parted(frame: pl.DataFrame, problems: pl.Series) -> tuple[pl.DataFrame, pl.
     named = frame.with_columns(problem=problems)
     good = named.filter(pl.col("problem").is_null()).drop("problem")
     return good, named.filter(pl.col("problem").is_not_null())
+
+
+def set_aside(
+    db: Database,
+    domain: str,
+    kind: Logged,
+    batch: str,
+    bad: pl.DataFrame,
+    *,
+    now: datetime,
+    lease: Lease | None = None,
+) -> None:
+    """Puts rows that cannot even be given an id into quarantine, each with its `problem`.
+
+    Repeating it changes nothing.
+
+    Raises:
+        LeaseLost: another worker has taken the work over. Nothing was written.
+    """
+    with db.transaction() as connection:
+        leases.check(connection, lease)
+        _set_aside(connection, domain, kind, batch, bad, now=now)
 
 
 def _set_aside(

@@ -120,7 +120,14 @@ def _converted(name: str, seen: pl.DataType, wanted: pl.DataType) -> pl.Expr:
 def _rules(table: Table) -> dict[str, dict[str, Callable[[pl.Expr], pl.Expr]]]:
     """What each column's values must be, in words, by column."""
     if table == "outcomes":
-        return {"reward": {"0 or 1": lambda c: c.is_in([0.0, 1.0])}}
+        return {
+            "reward": {"0 or 1": lambda c: c.is_in([0.0, 1.0])},
+            "observed_at": {
+                "once a reference and time: a correction has its own": lambda c: pl.struct(
+                    "reference", c
+                ).is_unique()
+            },
+        }
     if table == "decisions":
         return {
             "action": {f"an action from 0 to {COUNT - 1}": lambda c: c.is_between(0, COUNT - 1)},
@@ -175,7 +182,7 @@ def _check_columns(frame: pl.DataFrame, table: Table) -> None:
                     for words, rule in rules.get(name, {}).items()
                 ],
                 nullable=name in _NULLABLE,
-                unique=name == "reference",
+                unique=name == "reference" and table != "outcomes",
             )
             for name, dtype in SCHEMAS[table].items()
         },

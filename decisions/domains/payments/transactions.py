@@ -11,7 +11,7 @@ from decisions.domain import Domain, Log
 from decisions.domains.payments.simulator import UNITS
 from decisions.domains.payments.tables import Reader, Table, checked
 from decisions.errors import DataError
-from decisions.frames import DECISIONS, OUTCOMES, decision_problems
+from decisions.frames import DECISIONS, decision_problems
 
 log = logging.getLogger(__name__)
 ROUNDING = 1e-6  # by which probabilities of a log may miss their sum, or the propensity its own
@@ -25,48 +25,32 @@ class TransactionsWorld:
     read: Reader
 
     def arrivals(self, start: datetime, end: datetime, settled: pl.DataFrame) -> pl.DataFrame:
-        """The attempts of [start, end), checked; retries are among them, with `retry_of` set.
-
-        A retry's `parent_id` is the decision of that reference among `settled`, null where it is
-        not there.
-        """
+        """The attempts of [start, end), checked; a retry's `parent_reference` is `retry_of`."""
+        del settled
         attempts = checked(self.read("attempts", start, end), "attempts")
-        return _with_parents(attempts, settled).sort("observed_at", "reference")
+        return _arrivals(attempts).sort("observed_at", "reference")
 
     def outcomes(self, decisions: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
-        """The outcomes of `decisions` recorded up to `as_of`, checked.
+        """The outcomes recorded up to `as_of` by reference, checked: whatever they are of.
 
-        They are read from the earliest attempt on, not from its decision: an outcome that lies
-        before its decision cannot be its consequence, and the store sets it aside saying so.
-        Read from the decision on, it would be passed over in silence.
+        They are read from the earliest attempt of `decisions` on, and for LOOKBACK at least. Not
+        from the decision on: an outcome that lies before its decision cannot be its consequence,
+        and the store sets it aside saying so, where it would be passed over in silence here.
 
         Raises:
             DataError: see `checked`.
         """
-        if decisions.is_empty():
-            return pl.DataFrame(schema=OUTCOMES)
-        since = decisions["observed_at"].min()
-        assert isinstance(since, datetime)
-        known = checked(
-            self.read("outcomes", since, as_of + timedelta(microseconds=1)), "outcomes"
-        )
-        return (
-            decisions.select("decision_id", "reference")
-            .join(known, on="reference", how="inner", validate="1:1", maintain_order="left")
-            .match_to_schema(OUTCOMES, extra_columns="ignore")
-        )
+        since = as_of - LOOKBACK
+        earliest = decisions["observed_at"].min()
+        if isinstance(earliest, datetime):
+            since = min(since, earliest)
+        return checked(self.read("outcomes", since, as_of + timedelta(microseconds=1)), "outcomes")
 
 
-def _with_parents(attempts: pl.DataFrame, settled: pl.DataFrame) -> pl.DataFrame:
-    """`attempts` in the form of arrivals: `parent_id` in place of `retry_of`."""
-    parents = (
-        settled.select(retry_of="reference", parent_id="decision_id")
-        if settled.height
-        else pl.DataFrame(schema={"retry_of": pl.String(), "parent_id": pl.Int64()})
-    )
-    return attempts.join(
-        parents, on="retry_of", how="left", validate="m:1", maintain_order="left"
-    ).select("reference", "observed_at", *UNITS)
+def _arrivals(attempts: pl.DataFrame) -> pl.DataFrame:
+    """`attempts` in the form of arrivals: `parent_reference` in place of `retry_of`."""
+    columns = [name for name in UNITS if name != "parent_id"]
+    return attempts.select("reference", "observed_at", *columns, parent_reference="retry_of")
 
 
 def logged(read: Reader, start: datetime, end: datetime) -> Log:
@@ -74,7 +58,8 @@ def logged(read: Reader, start: datetime, end: datetime) -> Log:
 
     Each is read by its own time, so spans that follow one another bring every row once, and an
     outcome comes with the span in which it became known: also that of an earlier decision, with
-    its attempt, up to LOOKBACK before `start`. Attempts without either are left out.
+    its attempt, up to LOOKBACK before `start`. Attempts without a decision are left out, and so
+    are their outcomes; an outcome of no attempt of that time stays in, for the store to match.
 
     Probabilities that miss a sum of one by up to 1e-6, as single precision does, are divided by
     their sum, and the propensity is taken from them (`_renormalised`); how many is logged.
@@ -96,13 +81,16 @@ def logged(read: Reader, start: datetime, end: datetime) -> Log:
     raw = _renormalised(raw)
     decisions = _as_logged(raw)
     _check_decisions(decisions, raw, end)
-    outcomes = known.join(seen.select("reference", "decided_at"), on="reference", validate="1:1")
-    _check_order(outcomes, "outcomes", after="decided_at", of="its decision", column="observed_at")
-    outcomes = outcomes.filter(pl.col("observed_at") >= start).drop("decided_at")
-    named = pl.concat([raw["reference"], outcomes["reference"]]).unique()
-    arrivals = _with_parents(
-        attempts.filter(pl.col("reference").is_in(named.implode())), pl.DataFrame()
+    outcomes = known.join(
+        seen.select("reference", "decided_at"), on="reference", how="left", validate="m:1"
     )
+    _check_order(outcomes, "outcomes", after="decided_at", of="its decision", column="observed_at")
+    undecided = pl.col("decided_at").is_null() & pl.col("reference").is_in(
+        attempts["reference"].implode()
+    )
+    outcomes = outcomes.filter(pl.col("observed_at") >= start, ~undecided).drop("decided_at")
+    named = pl.concat([raw["reference"], outcomes["reference"]]).unique()
+    arrivals = _arrivals(attempts.filter(pl.col("reference").is_in(named.implode())))
     return Log(
         arrivals=arrivals.sort("observed_at", "reference"),
         decisions=decisions.sort("decided_at", "reference"),

@@ -15,9 +15,10 @@ from decisions.domains.payments.tables import ATTEMPTS, TIME_COLUMN, Reader, Tab
 from decisions.domains.payments.training import context_of
 from decisions.domains.payments.transactions import logged, with_log, with_transactions
 from decisions.errors import DataError
-from decisions.frames import DECISIONS, OUTCOMES
+from decisions.frames import DECISIONS
 from decisions.policy import choose, pick
 from decisions.seeds import RowKeys
+from decisions.store import audit
 from decisions.store.database import Database
 
 Alter = Callable[[pl.DataFrame], pl.DataFrame]
@@ -301,11 +302,12 @@ def test_parquet_files_are_a_world(tmp_path: Path) -> None:
     )
     known = world.outcomes(taken, noon)
 
-    assert arrived.columns == ["reference", "observed_at", *DOMAIN.units]
+    units = [name for name in DOMAIN.units if name != "parent_id"]
+    assert arrived.columns == ["reference", "observed_at", *units, "parent_reference"]
     assert arrived.height == N
     assert 0 < morning.height < N
     assert (morning["observed_at"] < noon).all()
-    assert known.schema == OUTCOMES
+    assert known.columns == ["reference", "reward", "observed_at"]
     assert 0 < known.height < N
     assert (known["observed_at"] <= noon).all()
 
@@ -396,17 +398,165 @@ def test_a_folder_says_which_tables_it_has(tmp_path: Path) -> None:
     assert has_table(tmp_path, "decisions")
 
 
-def test_a_retry_finds_its_parent_among_the_settled() -> None:
-    frame = attempts().with_columns(
-        retry_of=pl.when(pl.int_range(pl.len()) == 1).then(pl.lit("before"))
+def retried(*days: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Attempts of START's day, and the third of them repeated on each of some later days."""
+    first = attempts()
+    third = first[2:3]
+    again = [
+        third.with_columns(
+            reference=pl.lit(f"again {day}"),
+            observed_at=pl.col("observed_at") + day * DAY,
+            retry_of="reference",
+            attempt_no=pl.lit(2, pl.Int64()),
+        )
+        for day in days
+    ]
+    return first, pl.concat(again)
+
+
+@pytest.mark.parametrize("day", [1, 2, 3, 20])
+def test_a_retry_is_linked_to_its_decline_however_many_days_later(
+    database: Database, day: int
+) -> None:
+    first, again = retried(day)
+    domain = with_transactions(DOMAIN, spans(attempts=pl.concat([first, again])))
+    flow.begin(database, domain, now=START, seed=5)
+
+    for until in (START + DAY, START + (day + 1) * DAY):
+        flow.catch_up(database, domain, until=until, holder="test")
+    start = START + day * DAY
+    flow.arrive(database, domain, start=start, end=start + DAY, holder="again")
+
+    until = START + (day + 2) * DAY
+    seen = flow.history(database, domain, since=START, until=until, as_of=until)
+    parent = seen.filter(pl.col("reference") == first["reference"][2])["decision_id"][0]
+    child = seen.filter(pl.col("reference") == f"again {day}")
+    assert child["parent_id"].to_list() == [parent]
+    assert seen["parent_id"].null_count() == N
+
+
+def test_retries_of_a_log_are_linked_within_a_day_and_across_days(database: Database) -> None:
+    first, again = retried(0, 2)
+    again = again.with_columns(pl.col("observed_at") + timedelta(minutes=5))
+    third = decisions()[2:3]
+    repeated = [
+        third.with_columns(
+            reference=pl.lit(f"again {day}"),
+            decided_at=pl.col("decided_at") + day * DAY + timedelta(minutes=6),
+        )
+        for day in (0, 2)
+    ]
+    tables = spans(
+        attempts=pl.concat([first, again]), decisions=pl.concat([decisions(), *repeated])
     )
-    settled = pl.DataFrame({"reference": ["before"], "decision_id": [77]})
-    world = with_transactions(DOMAIN, reader(attempts=frame)).world
-    assert world is not None
+    small = replace(with_log(DOMAIN, tables), maturity=timedelta(0), holdout=DAY, window=3 * DAY)
 
-    arrived = world.arrivals(START, START + DAY, settled)
+    flow.prepare(database, small, cutoff=START + 4 * DAY, seed=1, holder="test")
 
-    assert arrived["parent_id"].drop_nulls().to_list() == [77]
+    until = START + 4 * DAY
+    seen = flow.history(database, small, since=START, until=until, as_of=until)
+    parent = seen.filter(pl.col("reference") == first["reference"][2])["decision_id"][0]
+    children = seen.filter(pl.col("reference").str.starts_with("again"))
+    assert children["parent_id"].to_list() == [parent, parent]
+    assert quarantined(database) == []
+
+
+def quarantined(database: Database) -> list[tuple[str, str]]:
+    with database.reading() as connection:
+        rows = connection.exec_driver_sql(
+            "select kind, reason from quarantine order by kind, reason"
+        ).all()
+    return [tuple(row) for row in rows]
+
+
+NO_UNIT = ("outcome", "no unit has the reference of this outcome")
+
+
+def test_outcomes_whose_reference_matches_nothing_are_set_aside_once_and_shown(
+    database: Database,
+) -> None:
+    known = outcomes().with_columns(
+        pl.col("observed_at") + DAY,  # after the decision at midnight
+        reference=pl.when(pl.int_range(pl.len()) < 2)
+        .then(pl.col("reference") + " ")
+        .otherwise("reference"),
+    )
+    domain = with_transactions(DOMAIN, spans(outcomes=known))
+    flow.begin(database, domain, now=START, seed=5)
+    flow.catch_up(database, domain, until=START + DAY, holder="test")
+
+    early = flow.settle(database, domain, as_of=START + 2 * DAY, holder="test")
+    before = quarantined(database)
+    later = [
+        flow.settle(database, domain, as_of=START + day * DAY, holder="test") for day in (5, 6)
+    ]
+
+    assert (early, later) == (N - 2, [0, 0])
+    assert before == []  # their attempts might still be written
+    assert quarantined(database) == [NO_UNIT] * 2
+    with database.reading() as connection:
+        text = connection.exec_driver_sql("select content from quarantine").scalars().all()
+    assert all(f'"reference":"{name} "' in "".join(text) for name in attempts()["reference"][:2])
+
+
+def test_outcomes_of_a_log_that_match_nothing_are_set_aside(database: Database) -> None:
+    strange = outcomes().with_columns(
+        reference=pl.when(pl.int_range(pl.len()) == 4)
+        .then(pl.col("reference") + "\0")
+        .when(pl.int_range(pl.len()) == 5)
+        .then(pl.col("reference") + " ")
+        .otherwise("reference")
+    )
+    tables = spans(outcomes=strange)
+    small = replace(with_log(DOMAIN, tables), maturity=timedelta(0), holdout=DAY, window=DAY)
+
+    for holder in ("test", "again"):
+        flow.prepare(database, small, cutoff=START + 2 * DAY, seed=1, holder=holder)
+
+    until = START + 2 * DAY
+    seen = flow.history(database, small, since=START, until=until, as_of=until)
+    assert seen["reward"].null_count() == 2
+    assert quarantined(database) == [NO_UNIT] * 2
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_chargeback_corrects_an_authorisation_and_both_stay(
+    database: Database, *, log: bool
+) -> None:
+    after = outcomes().with_columns(pl.col("observed_at") + DAY)
+    back = after.filter(pl.col("reward") == 1).head(3)
+    charged = back.with_columns(reward=pl.lit(0.0), observed_at=pl.col("observed_at") + 30 * DAY)
+    tables = spans(outcomes=pl.concat([after, charged]))
+    domain = with_log(DOMAIN, tables) if log else with_transactions(DOMAIN, tables)
+    flow.begin(database, domain, now=START, seed=5)
+    until = START + 40 * DAY
+
+    if log:
+        for day in range(40):
+            span = {"start": START + day * DAY, "end": START + (day + 1) * DAY}
+            flow.ingest_log(database, domain, **span, holder="test")
+    else:
+        flow.catch_up(database, domain, until=START + DAY, holder="test")
+        for day in (2, 3, 31, 32, 33):
+            flow.settle(database, domain, as_of=START + day * DAY, holder="test")
+
+    def failures(as_of: datetime) -> int:
+        seen = flow.history(database, domain, since=START, until=until, as_of=as_of)
+        assert seen["reward"].null_count() == 0
+        return int((seen["reward"] == 0).sum())
+
+    declined = int((outcomes()["reward"] == 0).sum())
+    assert failures(START + 20 * DAY) == declined
+    assert failures(until) == declined + 3
+    assert quarantined(database) == []
+    assert audit.verify(database).broken is None
+
+
+def test_two_outcomes_of_one_attempt_at_one_time_are_refused() -> None:
+    twice = pl.concat([outcomes(), outcomes()[7:8]])
+
+    with pytest.raises(DataError, match=r"row 7 .*column observed_at.*a correction has its own"):
+        checked(twice, "outcomes")
 
 
 def test_a_folder_without_tables_says_what_it_wants(tmp_path: Path) -> None:
