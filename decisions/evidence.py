@@ -5,8 +5,8 @@ from math import exp, inf, isfinite, log
 
 from decisions.errors import DataError
 
-BETS = tuple(2.0 ** (-step / 2) for step in range(24))
-"""Stakes per unit of reward, from 1 down to 0.0003."""
+BETS = tuple(2.0**-step for step in range(2, 9))
+"""Stakes per unit of reward, from 0.25 down to 0.004: docs/gate.md says how they were chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,16 +14,16 @@ class Evidence:
     """Bets on the paired differences of `rows` decisions, as sums that further days add to.
 
     Against the hypothesis that the true difference is at most `margin`, each bet of BETS starts
-    with a capital of one and multiplies it by 1 + bet * (difference - margin) at every row. Were
-    the hypothesis true, no bet would be expected to gain, whatever the distribution of the
-    differences, however often it is looked at, whenever it is stopped. A capital of 1 / error is
-    therefore reached with probability `error` at most (Ville's inequality).
+    with an equal share of a capital of one, and multiplies it by 1 + bet * (sum of difference -
+    margin) at every cluster of rows that were decided together. Were the hypothesis true, no bet
+    would be expected to gain, whatever the distribution of the differences, however often it is
+    looked at, whenever it is stopped. A capital of 1 / error is therefore reached with probability
+    `error` at most (Ville's inequality). docs/gate.md states the theorem and what it assumes.
 
-    `log_wealth` holds the logarithm of each capital, minus infinity where it was forfeited. A day
-    on which a bet could lose more than it has lowers that bet to what is safe, and `staked` is the
-    sum of what each bet really was, row by row; the hypothesis is then about the mean difference
-    with days weighted by it. The capital at the start is spread over the bets from number `first`
-    on, the largest that was safe then: 1/2, 1/6, 1/12, and so on.
+    `log_wealth` holds the logarithm of what each bet made of a capital of one. A day on which a
+    bet could lose more than it has lowers that bet to what is safe, and `staked` is the sum of
+    what each bet really was, row by row; where that happens, the hypothesis is about the mean
+    difference with days weighted by it.
     `total` is the sum of the differences and `variance` that of `total`: for people to read.
     """
 
@@ -31,15 +31,14 @@ class Evidence:
     rows: int
     total: float
     variance: float
-    first: int
     log_wealth: tuple[float, ...]
     staked: tuple[float, ...]
 
     def __post_init__(self) -> None:
         """Refuses what no rows can have left behind."""
         figures = isfinite(self.margin) and isfinite(self.total) and 0 <= self.variance < inf
-        wealth = all(each < inf for each in self.log_wealth)  # NaN is not
-        wealth = wealth and all(0 <= each < inf for each in self.staked)
+        wealth = all(won < inf for won in self.log_wealth)  # NaN is not
+        wealth = wealth and all(0 <= stake < inf for stake in self.staked)
         bets = len(self.log_wealth) == len(self.staked) == len(BETS)
         if not (figures and wealth and bets and self.rows >= 0):
             raise DataError(
@@ -59,7 +58,7 @@ class Evidence:
         return self.variance**0.5 / self.rows if self.rows else inf
 
     def plus(self, later: "Evidence") -> "Evidence":
-        """This evidence and that of other rows; the capital keeps its first spread.
+        """This evidence and that of other rows.
 
         Raises:
             DataError: the two bet against different margins.
@@ -74,31 +73,31 @@ class Evidence:
             rows=self.rows + later.rows,
             total=self.total + later.total,
             variance=self.variance + later.variance,
-            log_wealth=tuple(
-                a + b for a, b in zip(self.log_wealth, later.log_wealth, strict=True)
-            ),
-            staked=tuple(a + b for a, b in zip(self.staked, later.staked, strict=True)),
+            log_wealth=_added(self.log_wealth, later.log_wealth),
+            staked=_added(self.staked, later.staked),
         )
 
-    def ended(self) -> "Evidence":
-        """This evidence with every bet forfeited: nothing that comes later can revive it."""
-        return replace(self, log_wealth=(-inf,) * len(BETS))
+    def without_gain(self) -> "Evidence":
+        """What is left of these rows where their evaluation was refused: no bet wins by them.
+
+        A loss stays. Were it given back as well, whoever refuses would choose, after the actions
+        were drawn, which losses count, and a capital could grow by that.
+        """
+        wealth = tuple(min(won, 0.0) for won in self.log_wealth)
+        return replace(self, rows=0, total=0.0, variance=0.0, log_wealth=wealth)
 
     def _capital(self) -> list[tuple[float, float]]:
-        """(what was staked, logarithm of the share of the capital) of the bets that stand."""
-        shared = enumerate(
-            zip(self.staked[self.first :], self.log_wealth[self.first :], strict=True)
-        )
+        """(what was staked, logarithm of its share of the capital) of the bets that stand."""
         return [
-            (staked, wealth - log((place + 1) * (place + 2)))
-            for place, (staked, wealth) in shared
-            if wealth > -inf
+            (staked, won - log(len(BETS)))
+            for staked, won in zip(self.staked, self.log_wealth, strict=True)
+            if won > -inf
         ]
 
     @property
     def log_e_value(self) -> float:
         """Logarithm of the whole capital, which began at one; minus infinity where none stands."""
-        return _log_sum([wealth for _, wealth in self._capital()])
+        return _log_sum([won for _, won in self._capital()])
 
     def lower_bound(self, error: float) -> float:
         """The difference that is exceeded, except with probability `error` at any time at all.
@@ -115,15 +114,32 @@ class Evidence:
         if not (capital and self.rows):
             return -inf
         wanted, several = -log(error), log(len(capital))
-        reached = [(wealth - wanted) / staked for staked, wealth in capital]
+        reached = [(won - wanted) / staked for staked, won in capital]
         low = max(reached)
-        high = max((wealth + several - wanted) / staked for staked, wealth in capital)
+        high = max((won + several - wanted) / staked for staked, won in capital)
         for _ in range(60):
             middle = (low + high) / 2
-            won = _log_sum([wealth - staked * middle for staked, wealth in capital])
-            low, high = (middle, high) if won >= wanted else (low, middle)
+            total = _log_sum([won - staked * middle for staked, won in capital])
+            low, high = (middle, high) if total >= wanted else (low, middle)
         exact = self.log_e_value >= wanted
         return self.margin + (max(low, 0.0) if exact else min(low, 0.0))
+
+
+def ended(*, margin: float) -> Evidence:
+    """Evidence with every bet forfeited: nothing that comes later can revive it."""
+    nothing = (0.0,) * len(BETS)
+    return Evidence(
+        margin=margin,
+        rows=0,
+        total=0.0,
+        variance=0.0,
+        log_wealth=(-inf,) * len(BETS),
+        staked=nothing,
+    )
+
+
+def _added(first: tuple[float, ...], second: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(a + b for a, b in zip(first, second, strict=True))
 
 
 def _log_sum(logarithms: list[float]) -> float:

@@ -32,13 +32,12 @@ def evaluation(value: float, won: float | None = None, *, margin: float = -0.001
     same, evidence = difference(0.9), None
     if won is not None:
         wealth = [-inf] * len(BETS)
-        wealth[10] = won + log(2)
+        wealth[6] = won + log(len(BETS))
         evidence = Evidence(
             margin=margin,
             rows=30_000,
             total=30_000 * value,
             variance=30_000 * 0.25,
-            first=10,
             log_wealth=tuple(wealth),
             staked=tuple(30_000 * bet for bet in BETS),
         )

@@ -1,5 +1,6 @@
 """A held candidate gathers evidence on later days, and may be promoted by it."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import isclose
@@ -255,6 +256,66 @@ def test_looks_beyond_the_budget_hold_new_candidates(database: Database) -> None
         assert verdict is not None
         looks = {reason.rule: reason for reason in verdict.reasons}["looks_in_period"]
         assert (verdict.outcome, looks.kept) == ("hold", False)
+
+
+def test_a_refused_look_ends_nobody_and_wins_nothing(database: Database) -> None:
+    domain = coins(replace(FEW, error=1e-9))
+    live(database, domain, range(1, 5))
+    number = int(reviews(database)["number"][-1])
+
+    def won() -> Evidence:
+        held = generations.held(database, domain.name, 0, START + 100 * DAY)
+        return {each.number: each for each in held}[number].evidence
+
+    def doubtful(
+        candidate: Policy, champion: Policy, data: pl.LazyFrame, rng: np.random.Generator
+    ) -> Evaluation:
+        return replace(with_evidence(candidate, champion, data, rng), refusal="doubtful")
+
+    before = won()
+    live(database, replace(domain, evaluate=doubtful), range(5, 6))
+    refused = won()
+    live(database, domain, range(6, 8))
+    after = won()
+
+    assert before.log_e_value >= refused.log_e_value > -np.inf
+    assert (refused.rows, refused.value) == (before.rows, before.value)
+    assert after.rows > before.rows
+    assert after.log_e_value > before.log_e_value
+    first = generations.evaluation(
+        database,
+        domain.name,
+        flow.planned_generations(database, domain, START + 5 * DAY)[0].number,
+    )
+    assert first is not None
+    assert first[1].evidence is not None
+    assert max(first[1].evidence.log_wealth) <= 0
+
+
+def test_evidence_of_the_earlier_form_is_over(database: Database) -> None:
+    """Bets on single rows, each with a `first`: they are read as forfeited, not as an error."""
+    domain = coins(replace(FEW, error=1e-9))
+    live(database, domain, range(1, 4))
+    cutoff = START + 4 * DAY
+    flow.catch_up(database, domain, until=cutoff, holder="test")
+    flow.settle(database, domain, as_of=cutoff, holder="test")
+    number = next(iter(challengers(database, domain, cutoff)))
+    old = {"margin": MARGIN, "rows": 9, "total": 1.0, "variance": 1.0, "first": 2}
+    old |= {"log_wealth": [50.0] * 24, "staked": [0.1] * 24}
+    with database.transaction("owner") as connection:
+        connection.exec_driver_sql("alter table evaluation disable trigger all")
+        connection.exec_driver_sql(
+            "update evaluation set note = %s where number = %s and role = 'evidence'",
+            (json.dumps(old), number),
+        )
+        connection.exec_driver_sql("alter table evaluation enable trigger all")
+
+    again = generations.evaluation(database, domain.name, number)
+
+    assert again is not None
+    assert again[1].evidence is not None
+    assert again[1].evidence.log_e_value == -np.inf
+    assert number not in challengers(database, domain, cutoff)
 
 
 def with_a_copy(domain: Domain) -> Domain:

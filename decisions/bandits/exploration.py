@@ -150,6 +150,22 @@ def with_floor(probabilities: FloatArray, eligible: BoolArray, *, floor: float) 
     return (1.0 - floor) * probabilities + floor * uniform(eligible)
 
 
+def within_reach(p: FloatArray, previous: FloatArray, *, ratio: float) -> FloatArray:
+    """`p` (n, k), no action much more often than `ratio` times what `previous` (n, k) has.
+
+    What that leaves over goes to all actions as `previous` has them, which adds at most once more
+    what `previous` gave. A log of `previous` can then tell what `p` is worth: importance weights
+    stay below `ratio` + 1.
+
+    Raises:
+        DataError: `ratio` is below one.
+    """
+    if not ratio >= 1:
+        raise DataError(f"a ratio of {ratio}; wanted at least 1")
+    kept = np.minimum(p, ratio * previous)
+    return kept + (1.0 - kept.sum(axis=1, keepdims=True)) * previous
+
+
 def damped(probabilities: FloatArray, previous: FloatArray, *, share: float) -> FloatArray:
     """(1 - share) * p + share * previous: half a step from the policy that acted before."""
     _check_range(share, 0.0, 1.0, "share")

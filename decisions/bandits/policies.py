@@ -22,6 +22,7 @@ from decisions.bandits.exploration import (
     square_cb_elimination,
     uniform,
     with_floor,
+    within_reach,
 )
 from decisions.bandits.oracles import Ensemble, RegressionOracle
 from decisions.errors import DataError
@@ -306,17 +307,25 @@ class Floor:
 
 @dataclass(frozen=True, kw_only=True)
 class Damped:
-    """`share` of `previous`, the rest of `policy`; nominal actions and scores are `policy`'s."""
+    """`share` of `previous`, the rest of `policy`; nominal actions and scores are `policy`'s.
+
+    With a `ratio`, no action is taken much more often than that many times what `previous` does
+    (`exploration.within_reach`).
+    """
 
     policy: BanditPolicy
     previous: BanditPolicy
     share: float = 0.5
+    ratio: float | None = None
 
     def assess(self, context: pl.DataFrame, eligible: BoolArray) -> Assessment:
         """See BanditPolicy."""
         seen = self.policy.assess(context, eligible)
         before = self.previous.probabilities(context, eligible)
-        return replace(seen, probabilities=damped(seen.probabilities, before, share=self.share))
+        p = seen.probabilities
+        if self.ratio is not None:
+            p = within_reach(p, before, ratio=self.ratio)
+        return replace(seen, probabilities=damped(p, before, share=self.share))
 
     def probabilities(self, context: pl.DataFrame, eligible: BoolArray) -> FloatArray:
         """Rows that sum to one over the eligible actions, (n, k)."""

@@ -8,7 +8,7 @@ from decisions.domain import Domain
 from decisions.errors import DataError
 from decisions.evaluation import Evaluation, unchanged, unknown
 from decisions.flow.learning import load_policy, planned_generations
-from decisions.flow.reviewing import challengers, evidence_since
+from decisions.flow.reviewing import challengers, evidence_since, testified
 from decisions.flow.rows import history
 from decisions.flow.steps import latest, leased
 from decisions.gate import Verdict
@@ -50,11 +50,13 @@ def _compared(db: Database, domain: Domain, planned: Generation, parent: int) ->
     held_out = _held_out(db, domain, planned.cutoff)
     if held_out is None or held_out.is_empty():
         return _refused("no matured decision in the held-out span")
-    return domain.evaluate(
-        load_policy(db, domain, planned.number),
-        load_policy(db, domain, parent),
-        held_out.lazy(),
-        stream(planned.seed, domain.name, "evaluate", planned.cutoff.isoformat()),
+    return testified(
+        domain.evaluate(
+            load_policy(db, domain, planned.number),
+            load_policy(db, domain, parent),
+            held_out.lazy(),
+            stream(planned.seed, domain.name, "evaluate", planned.cutoff.isoformat()),
+        )
     )
 
 

@@ -6,6 +6,7 @@ from math import inf
 
 from decisions.bandits.sequential import accumulate
 from decisions.domain import Domain
+from decisions.evaluation import Evaluation
 from decisions.evidence import Evidence
 from decisions.flow.learning import load_policy
 from decisions.flow.rows import history
@@ -31,6 +32,16 @@ class Looked:
         return Review(since=self.since, until=self.until, evidence=self.evidence, verdict=verdict)
 
 
+def testified(evaluation: Evaluation) -> Evaluation:
+    """The evaluation with the evidence that may count: where it was refused, nothing is won.
+
+    A refusal is a look without evidence. What was won before stays, and what comes later counts.
+    """
+    if evaluation.refusal is None or evaluation.evidence is None:
+        return evaluation
+    return replace(evaluation, evidence=evaluation.evidence.without_gain())
+
+
 def evidence_since(db: Database, domain: Domain, cutoff: datetime) -> datetime:
     """From when on decisions may testify for the candidates of a cut-off.
 
@@ -54,8 +65,7 @@ def challengers(db: Database, domain: Domain, cutoff: datetime) -> dict[int, Loo
 
     Best is whose bets have won most. Held candidates are those compared with the present champion;
     they retire with it, or when nobody has looked at them for as long as a cut-off's whole history
-    (window and holdout), which bounds what one cut-off reads. Where an evaluation is refused, the
-    candidate's evidence ends.
+    (window and holdout), which bounds what one cut-off reads.
     """
     budget = domain.gate.budget
     if budget is None or not budget.challengers:
@@ -90,15 +100,16 @@ def _reviewed(
     if rows["reward"].count() == 0:
         return None
     seed = generations.generation(db, domain.name, held.number).seed
-    evaluation = domain.evaluate(
-        load_policy(db, domain, held.number),
-        load_policy(db, domain, champion),
-        rows.lazy(),
-        stream(seed, domain.name, "review", str(held.number), cutoff.isoformat()),
+    evaluation = testified(
+        domain.evaluate(
+            load_policy(db, domain, held.number),
+            load_policy(db, domain, champion),
+            rows.lazy(),
+            stream(seed, domain.name, "review", str(held.number), cutoff.isoformat()),
+        )
     )
-    if evaluation.evidence is None or evaluation.refusal is not None:
-        evidence = held.evidence.ended()
-    else:
+    evidence = held.evidence
+    if evaluation.evidence is not None:
         before = (held.cutoff - domain.maturity - domain.holdout, since, held.evidence)
         evidence = accumulate([before, (since, until, evaluation.evidence)])
     return Looked(

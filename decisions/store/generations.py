@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from decisions.errors import StoreError
 from decisions.evaluation import Estimate, Evaluation
-from decisions.evidence import Evidence
+from decisions.evidence import Evidence, ended
 from decisions.gate import Reason, Verdict
 from decisions.store import leases
 from decisions.store.artifacts import digest, verified
@@ -579,7 +579,13 @@ def _estimate(row: dict[str, Any]) -> Estimate:
 
 
 def _evidence(text: str) -> Evidence:
+    """Stored evidence; that of an earlier form, which had a `first`, is over.
+
+    It was won by bets on single rows, which docs/gate.md does not vouch for.
+    """
     given = json.loads(text)
+    if "first" in given:
+        return ended(margin=given["margin"])
     wealth, staked = (tuple(map(float, given.pop(name))) for name in ("log_wealth", "staked"))
     return Evidence(**given, log_wealth=wealth, staked=staked)
 

@@ -212,3 +212,24 @@ def test_draws_follow_the_stated_probabilities() -> None:
     seen = np.bincount(choose(p, np.random.default_rng(7).random(len(p))), minlength=4) / len(p)
 
     np.testing.assert_allclose(seen, p[0], atol=4 * np.sqrt(0.25 / len(p)))  # 4 standard errors
+
+
+@given(seed=st.integers(0, 10_000), ratio=st.floats(1, 100))
+def test_within_reach_no_action_is_far_above_what_was_done_before(seed: int, ratio: float) -> None:
+    rng = np.random.default_rng(seed)
+    p, previous = rng.dirichlet(np.full(5, 0.2), 20), rng.dirichlet(np.full(5, 0.2), 20)
+
+    near = exploration.within_reach(p, previous, ratio=ratio)
+
+    np.testing.assert_allclose(near.sum(axis=1), 1.0, atol=1e-12)
+    assert (near >= np.minimum(p, ratio * previous) - 1e-15).all()
+    assert (near <= (ratio + 1) * previous + 1e-12).all()
+    inside = (p <= ratio * previous).all(axis=1)
+    np.testing.assert_allclose(near[inside], p[inside], atol=1e-12)
+
+
+def test_a_ratio_below_one_is_refused() -> None:
+    half = np.full((1, 2), 0.5)
+
+    with pytest.raises(DataError, match="wanted at least 1"):
+        exploration.within_reach(half, half, ratio=0.5)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decisions.bandits.off_policy import LoggedDecisions, terms_of
-from decisions.bandits.sequential import accumulate, normal_mixture, paired_evidence, wager
+from decisions.bandits.sequential import CAP, accumulate, cautious, paired_evidence, wager
 from decisions.errors import DataError
-from decisions.evidence import BETS, Evidence
+from decisions.evidence import BETS, Evidence, ended
 from decisions.policy import FloatArray
 from decisions.seeds import stream
 
@@ -30,7 +30,6 @@ def evidence(**changes: object) -> Evidence:
         "rows": 10,
         "total": 1.0,
         "variance": 4.0,
-        "first": 0,
         "log_wealth": (0.0,) * len(BETS),
         "staked": tuple(10 * bet for bet in BETS),
     }
@@ -66,28 +65,6 @@ def test_a_normal_bound_errs_several_times_too_often_on_the_same_differences() -
 
     assert normal > 3 * error
     assert betting <= error + 4 * (error / runs) ** 0.5
-
-
-def test_the_mixture_covers_under_optional_stopping_where_rows_are_normal() -> None:
-    runs, error, tuned = 400, 0.1, 500.0
-    rng = stream(3, "mixture")
-
-    missed = 0
-    for _ in range(runs):
-        sums = rng.normal(0, 1, 3000).cumsum()
-        at = np.arange(50, 3000, 50)
-        missed += any(
-            sums[n - 1] / n
-            - normal_mixture(
-                evidence(rows=int(n), total=float(sums[n - 1]), variance=float(n)),
-                error=error,
-                tuned=tuned,
-            )
-            > 0
-            for n in at
-        )
-
-    assert missed / runs <= error + 4 * (error * (1 - error) / runs) ** 0.5
 
 
 def test_a_drift_is_judged_by_its_average_over_the_rows_seen() -> None:
@@ -145,7 +122,7 @@ def test_days_add_up_to_what_all_their_rows_say_at_once(seed: int, cut: int) -> 
         ]
     )
 
-    assert (parts.rows, parts.first) == (whole.rows, whole.first)
+    assert parts.rows == whole.rows
     np.testing.assert_allclose(parts.log_wealth, whole.log_wealth, atol=1e-9)
     assert isclose(parts.value, whole.value, abs_tol=1e-12)
 
@@ -157,7 +134,7 @@ def test_a_day_of_wider_range_lowers_the_bets_that_it_could_ruin() -> None:
 
     both = narrow.plus(wide)
 
-    assert both.first == narrow.first < wide.first
+    assert isclose(narrow.staked[0], 100 * BETS[0])
     assert isclose(wide.staked[0], 100 * 0.95 / 50)
     assert isclose(wide.log_wealth[0], float(np.log1p(0.95 / 50 * terms).sum()))
     assert isclose(both.staked[0], narrow.staked[0] + wide.staked[0])
@@ -182,15 +159,48 @@ def test_stakes_that_follow_the_range_err_no_more_often_than_stated() -> None:
 def test_ended_evidence_stays_ended() -> None:
     won = evidence(log_wealth=(20.0,) * len(BETS))
 
-    over = won.ended().plus(won)
+    over = ended(margin=0.0).plus(won)
 
     assert won.lower_bound(0.01) > 0
     assert (over.log_e_value, over.lower_bound(0.01)) == (-inf, -inf)
 
 
+def test_a_refused_look_wins_nothing_and_gives_no_loss_back() -> None:
+    before = evidence(log_wealth=(3.0,) * len(BETS))
+    mixed = evidence(log_wealth=(5.0, -1.0, *[0.0] * (len(BETS) - 2)))
+
+    after = before.plus(mixed.without_gain())
+
+    assert after.log_wealth[:3] == (3.0, 2.0, 3.0)
+    assert (after.rows, after.value) == (before.rows, before.value)
+
+
+def test_refusing_what_was_drawn_badly_lets_no_capital_grow() -> None:
+    """Whoever may give losses back wins by luck; whoever only forgoes gains does not."""
+    runs, days, error = 250, 25, 0.1
+    rng = stream(10, "refusing")
+
+    crossed, given_back = 0, 0
+    for _ in range(runs):
+        kept = forgiven = evidence(log_wealth=(0.0,) * len(BETS))
+        best = [0.0, 0.0]
+        for _ in range(days):
+            terms = skewed(rng, 100)
+            look = wager(terms, lowest=-9.9, margin=0.0)
+            refused = terms.min() < -9  # seen from the actions that were drawn
+            kept = kept.plus(look.without_gain() if refused else look)
+            forgiven = forgiven if refused else forgiven.plus(look)
+            best = [max(best[0], kept.log_e_value), max(best[1], forgiven.log_e_value)]
+        crossed += best[0] >= -log(error)
+        given_back += best[1] >= -log(error)
+
+    assert crossed / runs <= error + 4 * (error * (1 - error) / runs) ** 0.5
+    assert given_back > crossed
+
+
 def test_the_paired_terms_are_those_of_the_doubly_robust_estimator() -> None:
     rng, n, k = stream(7, "paired"), 500, 3
-    logged = rng.dirichlet(np.ones(k), n)
+    logged = rng.dirichlet(np.full(k, 50.0), n)
     action = np.array([rng.choice(k, p=row) for row in logged])
     log_ = LoggedDecisions(
         eligible=np.ones((n, k), dtype=np.bool_),
@@ -201,26 +211,112 @@ def test_the_paired_terms_are_those_of_the_doubly_robust_estimator() -> None:
         logged=logged,
         clusters=np.arange(n) // 2,
     )
-    new, old = rng.dirichlet(np.ones(k), n), rng.dirichlet(np.ones(k), n)
+    new, old = rng.dirichlet(np.full(k, 50.0), n), rng.dirichlet(np.full(k, 50.0), n)
 
     found = paired_evidence(log_, candidate=new, champion=old, margin=-0.01)
 
     assert found is not None
+    assert np.abs((new - old) / logged).max() < CAP  # nothing to be cautious about
     difference = terms_of(log_, new)["DR"].minus(terms_of(log_, old)["DR"])
     assert isclose(found.value, difference.value, abs_tol=1e-12)
     assert found.rows == n
 
 
+def rare(rng: np.random.Generator, n: int, *, rarest: float) -> tuple[LoggedDecisions, FloatArray]:
+    """Two actions of equal chance .9, the first logged with `rarest` in one row of a hundred.
+
+    Also probabilities of a candidate that takes it in half of those rows.
+    """
+    p = np.where(np.arange(n) % 100 == 0, rarest, 0.5)
+    logged = np.column_stack([p, 1 - p])
+    action = (rng.random(n) >= p).astype(np.int64)
+    log_ = LoggedDecisions(
+        eligible=np.ones((n, 2), dtype=np.bool_),
+        action=action,
+        propensity=logged[np.arange(n), action],
+        reward=(rng.random(n) < 0.9).astype(float),
+        q=np.full((n, 2), 0.85),
+        logged=logged,
+    )
+    return log_, np.full((n, 2), 0.5)
+
+
+def test_one_rare_probability_caps_no_stake() -> None:
+    rng = stream(11, "rare")
+    log_, candidate = rare(rng, 2000, rarest=1 / 2000)
+    assert log_.logged is not None
+
+    found = paired_evidence(log_, candidate=candidate, champion=log_.logged, margin=-0.01)
+
+    assert found is not None
+    assert isclose(found.staked[2], 2000 * BETS[2])  # 0.06: a weight of 1000 would allow 0.001
+
+
+def test_cautious_predictions_leave_the_difference_unbiased() -> None:
+    rng, runs = stream(12, "unbiased"), 400
+    values = []
+    for _ in range(runs):
+        log_, candidate = rare(rng, 500, rarest=0.02)
+        assert log_.logged is not None
+        one = paired_evidence(log_, candidate=candidate, champion=log_.logged, margin=0.0)
+        assert one is not None
+        values.append(one.value)
+
+    assert abs(np.mean(values)) < 4 * np.std(values) / runs**0.5  # both actions are equally good
+
+
+@given(seed=st.integers(0, 10_000), cap=st.floats(0.1, 10))
+def test_drawing_an_action_costs_no_more_than_the_cap(seed: int, cap: float) -> None:
+    rng = np.random.default_rng(seed)
+    logged = 0.999 * rng.dirichlet(np.full(4, 0.1), 20) + 0.001 / 4
+    moved = rng.dirichlet(np.ones(4), 20) - rng.dirichlet(np.ones(4), 20)
+    guess = rng.random((20, 4))
+
+    weights, q = cautious(moved, logged, guess, cap=np.full(20, cap))
+
+    for reward in (0.0, 1.0):
+        assert (weights * (reward - q) >= -cap * (1 + 1e-9)).all()
+    assert ((q >= 0) & (q <= 1)).all()
+    small = np.abs(weights) <= cap
+    np.testing.assert_array_equal(q[small], guess[small])
+
+
+def test_rows_drawn_together_are_one_bet() -> None:
+    terms = np.array([0.5, -0.5, 0.25, 0.0])
+
+    found = wager(terms, lowest=-4.0, margin=0.0, clusters=np.array([7, 7, 3, 9]))
+
+    assert isclose(found.log_wealth[0], float(np.log1p(0.95 / 8 * 0.25)))  # two rows of -4
+    assert isclose(found.log_wealth[2], float(np.log1p(BETS[2] * 0.25)))
+
+
+def test_bets_on_rows_that_share_their_draw_err_where_bets_on_clusters_do_not() -> None:
+    runs, error, size = 400, 0.05, 15
+    rng = stream(13, "clusters")
+    crossed = {"rows": 0, "clusters": 0}
+    cluster = np.repeat(np.arange(40), size)
+
+    for _ in range(runs):
+        terms = np.repeat(rng.choice([-0.5, 0.5], 40), size)
+        rows = wager(terms, lowest=-0.5, margin=0.0)
+        clusters = wager(terms, lowest=-0.5, margin=0.0, clusters=cluster)
+        crossed["rows"] += rows.log_e_value >= -log(error)
+        crossed["clusters"] += clusters.log_e_value >= -log(error)
+
+    assert crossed["rows"] / runs > 3 * error
+    assert crossed["clusters"] / runs <= error + 4 * (error / runs) ** 0.5
+
+
 def test_what_can_be_at_least_is_read_without_any_outcome() -> None:
     rng, n = stream(8, "range"), 200
-    logged = np.tile([0.1, 0.9], (n, 1))
+    logged = np.tile([0.01, 0.99], (n, 1))
     ones = np.ones(n, dtype=np.int64)
 
-    def first_bet(reward: FloatArray) -> int:
+    def staked(reward: FloatArray) -> tuple[float, ...]:
         log_ = LoggedDecisions(
             eligible=np.ones((n, 2), dtype=np.bool_),
             action=ones,
-            propensity=np.full(n, 0.9),
+            propensity=np.full(n, 0.99),
             reward=reward,
             q=np.full((n, 2), 0.5),
             logged=logged,
@@ -228,11 +324,12 @@ def test_what_can_be_at_least_is_read_without_any_outcome() -> None:
         candidate, champion = np.tile([1.0, 0.0], (n, 1)), np.tile([0.0, 1.0], (n, 1))
         found = paired_evidence(log_, candidate=candidate, champion=champion, margin=0.0)
         assert found is not None
-        return found.first
+        return found.staked
 
-    # The rare action was never drawn; had it been, and failed, the row would be worth -5.
-    assert BETS[first_bet(ones.astype(float))] <= 0.95 / 5
-    assert first_bet(ones.astype(float)) == first_bet((rng.random(n) < 0.5).astype(float))
+    # The rare action was never drawn; had it been, and failed, the row would have cost CAP and
+    # what the champion's action was predicted to bring: 0.5 less the cautious 0.1.
+    assert isclose(staked(ones.astype(float))[0], n * 0.95 / (CAP + 0.4))
+    assert staked(ones.astype(float)) == staked((rng.random(n) < 0.5).astype(float))
 
 
 def test_without_a_known_range_there_is_no_evidence() -> None:

@@ -74,11 +74,11 @@ def stabilised(
 
 
 @app.command()
-def peeking(as_json: AsJson = False, fresh: Fresh = False, publish: Publish = False) -> None:
-    """Five hundred years of a gate that is looked at every day: its errors, and its power."""
-    from decisions.cli.study.peeking import run
+def evidence(as_json: AsJson = False, fresh: Fresh = False, publish: Publish = False) -> None:
+    """What verdicts rest on: refusals, power, looks to promotion, yearly error, coverage."""
+    from decisions.cli.study.evidence import run
 
-    conduct("studies", "peeking", run, as_json=as_json, fresh=fresh, publish=publish)
+    conduct("studies", "evidence", run, as_json=as_json, fresh=fresh, publish=publish)
 
 
 @app.command()

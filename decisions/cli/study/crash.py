@@ -97,12 +97,13 @@ def small_payments() -> Domain:
     A day takes a few seconds, and from the third day on each day trains,
     evaluates, judges and promotes.
     """
+    from decisions.bandits.oracles import LightGBMConfig
+    from decisions.bandits.policies import SquareCB
     from decisions.domains.payments import DOMAIN, WORLD
     from decisions.domains.payments.training import Recipe
 
-    recipe = DOMAIN.candidates["squarecb"]
-    assert isinstance(recipe, Recipe)
-    quick = replace(recipe, oracle=replace(recipe.oracle, trees=10, leaves=7), average=1)
+    few = LightGBMConfig(trees=10, leaves=7)
+    quick = Recipe(rule=SquareCB(300.0), explore_share=0.5, oracle=few)
     return replace(
         DOMAIN,
         world=replace(WORLD, per_day=PER_DAY),

@@ -10,6 +10,7 @@ import polars as pl
 from decisions.bandits.exploration import uniform
 from decisions.bandits.off_policy import LoggedDecisions, evaluate_pair
 from decisions.bandits.oracles import cross_fitted_predictions
+from decisions.bandits.policies import BanditPolicy
 from decisions.bandits.sequential import paired_evidence
 from decisions.bandits.training_set import TrainingSet
 from decisions.domains.payments.actions import COUNT, DO_NOTHING
@@ -43,7 +44,7 @@ GATE = GateRule(
 """Section 1.2 of the design: lower bound of the paired difference above -0.1 pp, and limits.
 
 In 95 of 100 years of daily looks no candidate is promoted that is worse than the champion by more
-than that. `decisions study peeking` shows it, and what it costs.
+than that: docs/gate.md says why, `decisions study evidence` shows it, and what it costs.
 """
 
 
@@ -96,7 +97,9 @@ def evaluate(
     the champion where that one was trained. It is 0 against the untrained baseline: leaving
     uniform exploration is what generation 1 is for, so that override is given beforehand.
 
-    `evidence` is what betting on the same differences has won against the margin of GATE.
+    `evidence` is what betting on the differences has won against the margin of GATE. Rewards are
+    held against what the candidate itself predicts, which it learned before the first of these
+    decisions, and rows of one `arm_key`, drawn together, are one bet (docs/gate.md).
 
     A candidate with the champion's own probabilities is unchanged, before anything is estimated.
 
@@ -106,10 +109,9 @@ def evaluate(
     rows = settled(history)
     unresolved = 1 - rows.height / history.select(pl.len()).collect().item()
     context, eligible = context_of(rows), logged_eligible(rows)
-    p_new, p_old = (
-        cast("FinitePolicy", policy).probabilities(context, eligible)
-        for policy in (candidate, champion)
-    )
+    own = cast("BanditPolicy", candidate).assess(context, eligible)
+    p_new = own.probabilities
+    p_old = cast("FinitePolicy", champion).probabilities(context, eligible)
     if np.abs(p_new - p_old).max() <= SAME:
         return unchanged(
             f"it decides as the champion does: no probability of {rows.height} held-out decisions"
@@ -130,7 +132,14 @@ def evaluate(
         "unresolved_share": unresolved,
         "churn_from_trained": found.checks["churn_tv"] if is_trained(champion) else 0.0,
     }
-    evidence = paired_evidence(log, candidate=p_new, champion=p_old, margin=GATE.margin)
+    evidence = paired_evidence(
+        log,
+        candidate=p_new,
+        champion=p_old,
+        margin=GATE.margin,
+        predicted=own.scores,
+        together=context["arm_key"].to_numpy(),
+    )
     nothing_learned = account(candidate).get("fallback")
     note = f"the candidate learned nothing: {nothing_learned}" if nothing_learned else ""
     return replace(found, checks=checks, evidence=evidence, note=note)

@@ -232,7 +232,9 @@ class StabilisedRecipe:
     Every generation draws with the same noise, so that two policies' draws differ by what was
     learned in between: fresh noise would move traffic, and the gate limits how much may move. A
     successor that would move more than `churn` of it (total variation) is mixed with as much of
-    the champion's newest beliefs as keeps it there; the rest follows in the next generations.
+    the champion as keeps it there; the rest follows in the next generations. So it does where an
+    action would be taken more than `ratio` times as often as the champion takes it: the champion's
+    log could not tell what that is worth (docs/gate.md has what it costs, and what it buys).
     """
 
     control_share: float = 0.01
@@ -240,6 +242,7 @@ class StabilisedRecipe:
     floor: float = 0.02
     draws: int = 32
     churn: float = 0.25
+    ratio: float = 10.0
 
     def __call__(
         self, history: pl.LazyFrame, predecessors: Sequence[Policy], rng: np.random.Generator
@@ -258,10 +261,15 @@ class StabilisedRecipe:
         if policy is known[0] or stabilised_part(champion) is not known[0]:
             return self._deployed(policy)
         rows = history.sort("decision_id").tail(_REFERENCE).collect()
+        near = Damped(
+            policy=policy,
+            previous=_without_its_past(cast("Split", champion).explore),
+            share=0.0,
+            ratio=self.ratio,
+        )
         return self._deployed(
             _held_back(
-                policy,
-                known[0],
+                near,
                 cast("Split", champion).explore,
                 context=context_of(rows),
                 eligible=logged_eligible(rows),
@@ -307,23 +315,34 @@ class StabilisedRecipe:
 
 
 def _held_back(
-    policy: Stabilised,
-    before: Stabilised,
+    near: Damped,
     deployed: BanditPolicy,
     *,
     context: pl.DataFrame,
     eligible: BoolArray,
     limit: float,
-) -> BanditPolicy:
-    """`policy`, mixed with the least share of `before` that moves at most `limit` of traffic.
+) -> Damped:
+    """`near` with the least share of its previous policy that moves at most `limit` of traffic.
 
     In tenths, at most nine; `deployed` is what acts now, on a reference `context` (n,).
     """
-    new, old, now = (each.probabilities(context, eligible) for each in (policy, before, deployed))
+    new, old, now = (
+        each.probabilities(context, eligible) for each in (near, near.previous, deployed)
+    )
     shares = (tenths / 10 for tenths in range(10))
     fits = (m for m in shares if total_variation(damped(new, old, share=m), now) <= limit)
-    share = next(fits, 0.9)
-    return Damped(policy=policy, previous=before, share=share) if share else policy
+    return replace(near, share=next(fits, 0.9))
+
+
+def _without_its_past(deployed: BanditPolicy) -> BanditPolicy:
+    """What acts now, but for what acted before its predecessor: else policies would grow for ever.
+
+    That is forgotten of the few actions that were held back twice in a row: for them the ratio is
+    one to what would have been done, and may be a few times larger to what was.
+    """
+    if isinstance(deployed, Damped) and isinstance(deployed.previous, Damped):
+        return replace(deployed, previous=deployed.previous.policy)
+    return deployed
 
 
 def stabilised_part(policy: Policy) -> Stabilised | None:

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import cast
 
 import numpy as np
@@ -399,6 +400,34 @@ def test_a_stabilised_candidate_finds_its_predecessor_behind_another_champion(
     other = SMALL(uniform_history.lazy(), [], stream(1, "test"))
     again = recipe(uniform_history.lazy(), [other, first], stream(2, "test"))
     assert DOMAIN.dump(again) == DOMAIN.dump(first)
+
+
+def test_no_action_is_taken_much_more_often_than_the_champion_s_log_can_tell_of(
+    uniform_history: pl.DataFrame,
+) -> None:
+    policies: list[Policy] = [StabilisedRecipe()(uniform_history.lazy(), [], stream(1, "test"))]
+    rows = [uniform_history]
+    for day in range(1, 5):
+        rows.append(history_of(policies[0], 2_000, day=day))
+        recipe = StabilisedRecipe(churn=1.0)
+        policies.insert(0, recipe(pl.concat(rows).lazy(), policies, stream(2, "test")))
+
+    fresh = history_of(DOMAIN.baseline, 2_000, day=5)
+    context, mask = context_of(fresh), logged_eligible(fresh)
+    each = [chances(policy, context, mask) for policy in policies]
+    known = [stabilised_part(policy) for policy in policies]
+    assert known[0] is not None
+    raw = known[0].probabilities(context, mask)
+
+    def beyond(new: FloatArray, old: FloatArray) -> float:
+        """Share of the traffic on actions taken more than eleven times as often."""
+        return float(np.where(new > 11 * old, new, 0.0).sum(axis=1).mean())
+
+    assert beyond(each[-2], each[-1]) == 0.0  # of a champion without a past
+    assert max(beyond(new, old) for new, old in pairwise(each)) < 0.01
+    assert beyond(raw, each[1]) > 0.01
+    sizes = [sum(map(len, DOMAIN.dump(policy).values())) for policy in policies]
+    assert sizes[0] < 1.2 * sizes[1]  # they do not carry all their past
 
 
 def test_a_stabilised_candidate_moves_no_more_traffic_than_stated(

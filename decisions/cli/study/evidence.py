@@ -1,0 +1,34 @@
+"""Verdicts that can be trusted: refusals, power, looks to promotion, yearly error, coverage.
+
+*Promotion.* Every day two candidates arrive, are judged on the last three days of decisions, and
+may replace the champion; the two best of those that were held are judged again on what has come
+since. The claim: *in at most 5 % of years is any candidate promoted that is truly worse than the
+champion by more than the margin of 0.1 percentage points*, worse on average over the decisions
+that it was judged on. docs/gate.md states the theorem that it rests on.
+
+Noise is real: cautious doubly robust differences of the policies that production trains, on three
+days that a stabilised champion logged in the payments simulator, new days being drawn from these
+payments with new arms, new actions and new answers (`evidence_noise`). Rows of one card and
+attempt share their arm; "2" and "15 rows a card" are the same rows, so many to a card. Differences
+are shifted to a truth that is set: all candidates just worse than the margin, which is the hardest
+case; a mixture; and differences that swing together within sixty days.
+
+*Luck of the arms* is what the theorem leaves out: a card keeps its arm from look to look, so the
+capital tests the mean difference given the arms that were drawn. It differs from the mean over all
+draws of arms by chance; one standard deviation of that is shown.
+"""
+
+from decisions.cli.report import Workbench
+from decisions.cli.study import evidence_promotion
+from decisions.cli.study.evidence_promotion import BANK_DAYS, PER_DAY, YEARS
+
+
+def run(
+    bench: Workbench,
+    *,
+    years: int = YEARS,
+    per_day: int = PER_DAY,
+    bank_days: int = BANK_DAYS,
+) -> None:
+    """Everything that a verdict of payments rests on, measured; resumes where it was killed."""
+    evidence_promotion.run(bench, years=years, per_day=per_day, bank_days=bank_days)
