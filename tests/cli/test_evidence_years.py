@@ -1,11 +1,15 @@
 """The simulated years of the evidence study, on a log small enough to follow."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from rich.progress import Progress
 
 from decisions.bandits.sequential import wager
+from decisions.cli.report import Workbench
 from decisions.cli.study.evidence_noise import Pool
-from decisions.cli.study.evidence_promotion import clopper_pearson
+from decisions.cli.study.evidence_promotion import check_promotions
 from decisions.cli.study.evidence_years import (
     Scenario,
     bank,
@@ -111,6 +115,17 @@ def test_better_candidates_pass_sooner() -> None:
     assert 1 <= median(0.1) < median(0.05) < median(0.03) < np.inf
 
 
-def test_the_exact_interval_of_a_share() -> None:
-    assert clopper_pearson(0, 500) == (0.0, pytest.approx(0.00735, abs=1e-5))
-    assert clopper_pearson(500, 500) == (pytest.approx(0.99265, abs=1e-5), 1.0)
+def test_promotions_at_their_smallest_and_resumed(tmp_path: Path) -> None:
+    bench = Workbench("evidence", tmp_path, Progress(disable=True))
+
+    check_promotions(bench, years=2, per_day=200, bank_days=3)
+    first = list(bench.checks)
+    bench.checks.clear()
+    check_promotions(bench, years=2, per_day=200, bank_days=3)
+
+    assert bench.checks == first
+    names = [check.name for check in first]
+    assert (
+        sum(name.startswith("share of 2 years with a worsening promotion") for name in names) == 6
+    )
+    assert "median looks to promotion, a champion's logs, truly +0.5 pp" in names

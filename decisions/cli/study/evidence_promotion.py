@@ -5,10 +5,10 @@ from math import log
 from typing import Any
 
 import numpy as np
-from scipy.stats import beta
 
 from decisions.cli.report import Workbench
 from decisions.cli.study.evidence_noise import TRAINED, Pool, measure
+from decisions.cli.study.evidence_support import clopper_pearson
 from decisions.cli.study.evidence_years import (
     Bank,
     Promotions,
@@ -50,7 +50,13 @@ SOON = {0.5: 5}  # at most so many looks, at the median, for a gain of so many p
 PRODUCTION = list(range(len(DOMAIN.candidates) * len(TRAINED)))  # columns of a champion's logs
 
 
-def run(bench: Workbench, *, years: int, per_day: int, bank_days: int) -> None:
+def check_promotions(
+    bench: Workbench,
+    *,
+    years: int = YEARS,
+    per_day: int = PER_DAY,
+    bank_days: int = BANK_DAYS,
+) -> None:
     """Measures the noise, lives the years, and follows candidates until they are promoted."""
     noise = bench.part("noise", lambda: _noise(per_day, bank_days))
     banks = {name: _bank(noise[name]["bank"]) for name in LOGS}
@@ -128,14 +134,6 @@ def _promotions(part: dict[str, Any]) -> Promotions:
         year=np.array(part["year"], dtype=np.int64),
         judged=np.array(part["judged"], dtype=np.float64),
     )
-
-
-def clopper_pearson(successes: int, trials: int, *, level: float = 0.95) -> tuple[float, float]:
-    """Exact interval for a probability. Source: Clopper and Pearson (1934)."""
-    tail = (1 - level) / 2
-    low = float(beta.ppf(tail, successes, trials - successes + 1)) if successes else 0.0
-    rest = trials - successes
-    return low, float(beta.ppf(1 - tail, successes + 1, rest)) if rest else 1.0
 
 
 def _errors(
