@@ -34,15 +34,9 @@ if TYPE_CHECKING:
 
 def lotsizing() -> "Domain":
     """The packaged plants, or those of a JSON file where one is configured."""
-    from decisions.domains.lotsizing import DOMAIN, plants_of
-    from decisions.settings import settings
+    from decisions.configured import configured_domain
 
-    source = settings().lotsizing_plant
-    if source is None:
-        return DOMAIN
-    from decisions.domains.lotsizing.instance import read_instance
-
-    return plants_of(read_instance(source))
+    return configured_domain("lotsizing")
 
 
 NOTES = __doc__ or ""

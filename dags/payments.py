@@ -32,33 +32,10 @@ if TYPE_CHECKING:
 
 
 def payments() -> "Domain":
-    """Payments over your own transactions where they are configured, else simulated ones.
+    """Payments over your own transactions where they are configured, else simulated ones."""
+    from decisions.configured import configured_domain
 
-    With a table `decisions` your own system decides, and the log is learned from; without one,
-    decisions are taken here.
-    """
-    from decisions.domains.payments import DOMAIN
-    from decisions.settings import settings
-
-    source = settings().payments_transactions
-    if source is None:
-        return DOMAIN
-    from decisions.domains.payments.parquet import has_table, parquet_reader
-    from decisions.domains.payments.tables import TIME_COLUMN
-    from decisions.domains.payments.transactions import with_log, with_transactions
-
-    if source.startswith("sql:"):
-        from edge import database
-
-        from decisions.store.own_tables import OwnTables
-
-        tables = OwnTables(database(), source.removeprefix("sql:"), {**TIME_COLUMN})
-        return (with_log if tables.has("decisions") else with_transactions)(DOMAIN, tables)
-    from pathlib import Path
-
-    folder = Path(source)
-    chosen = with_log if has_table(folder, "decisions") else with_transactions
-    return chosen(DOMAIN, parquet_reader(folder))
+    return configured_domain("payments")
 
 
 NOTES = __doc__ or ""

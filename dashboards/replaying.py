@@ -11,7 +11,7 @@ from pressing import pressed
 from roles import least_role
 
 from decisions import replay
-from decisions.domains import domain_named
+from decisions.configured import configured_domain
 from decisions.settings import required_database_url, settings
 from decisions.store.database import Database
 
@@ -51,7 +51,7 @@ def show(domain: str, row: Row) -> None:
 
 def _replayed(domain: str, decision: int) -> tuple[replay.Replayed, list[float] | None]:
     """The decision taken again, and the chances within its arm where it was taken here."""
-    db, known = Database(required_database_url(settings())), domain_named(domain)
+    db, known = Database(required_database_url(settings())), configured_domain(domain)
     found = replay.replay(db, known, [decision])
     within = None if found.stored.is_empty() else replay.within_arm(db, known, decision)
     return found, within

@@ -59,7 +59,7 @@ def replay(db: Database, domain: Domain, ids: Sequence[int]) -> Replayed:
     absent = sorted(set(ids) - set(stored["decision_id"].to_list()))
     if absent:
         raise DataError(f"{len(absent)} ids of {domain.name} are not stored, first {absent[:5]}")
-    others = stored.select(taken_elsewhere(domain)).to_series()
+    others = stored["taken_elsewhere"]
     elsewhere, stored = stored.filter(others), stored.filter(~others)
     parts = [
         _again(db, domain, part) for _, part in stored.group_by("generation", maintain_order=True)
@@ -86,7 +86,7 @@ def within_arm(db: Database, domain: Domain, decision: int) -> list[float] | Non
     stored = decision_log.decisions(db, domain.name, [decision])
     if stored.is_empty():
         raise DataError(f"decision {decision} of {domain.name} is not stored")
-    if stored.select(taken_elsewhere(domain)).item():
+    if stored["taken_elsewhere"].item():
         return None
     row = stored.row(0, named=True)
     if row["arm_propensity"] == row["propensity"]:
@@ -101,26 +101,13 @@ def within_arm(db: Database, domain: Domain, decision: int) -> list[float] | Non
     return arms[ARMS.index(row["arm"]), 0, eligible[0]].tolist()
 
 
-def taken_elsewhere(domain: Domain) -> pl.Expr:
-    """Whether others took a decision: the generation 0 of a log, or one without a nominal action.
-
-    Policies of this package always state what they would do without exploring.
-    """
-    nameless = pl.col("nominal").list.len() == 0
-    return (pl.col("generation") == 0) & (nameless | pl.lit(domain.logged is not None))
-
-
 def sample(db: Database, domain: Domain, count: int, seed: int) -> tuple[int, int, list[int]]:
     """How many decisions are stored, how many of them others took, and a sample of the rest.
 
     The sample has `count` ids, or as many as there are; it is the same one for the same seed.
     """
-    logged = domain.logged is not None
-    counted = db.read("decision/replayable", domain=domain.name, logged=logged)
-    present, elsewhere = counted.row(0)
-    ids = db.read(
-        "decision/replayable_sample", domain=domain.name, logged=logged, seed=seed, count=count
-    )
+    present, elsewhere = db.read("decision/replayable", domain=domain.name).row(0)
+    ids = db.read("decision/replayable_sample", domain=domain.name, seed=seed, count=count)
     return int(present), int(elsewhere), sorted(ids["decision_id"].to_list())
 
 

@@ -8,7 +8,7 @@ import sys
 from datetime import datetime
 
 from decisions import flow
-from decisions.domains import domain_named
+from decisions.configured import configured_domain
 from decisions.errors import DecisionsError
 from decisions.settings import required_database_url, settings
 from decisions.store.database import Database
@@ -26,7 +26,7 @@ def main() -> None:
     try:
         flow.process_cutoffs(
             Database(required_database_url(given)),
-            domain_named(name),
+            configured_domain(name, given),
             [datetime.fromisoformat(cutoff) for cutoff in cutoffs],
             first=datetime.fromisoformat(first),
             seed=given.seed,

@@ -32,9 +32,9 @@ def replay(
     """
     if (decision is None) == (sample == 0):
         raise typer.BadParameter("give the id of a decision, or --sample N")
-    from decisions.domains import domain_named
+    from decisions.configured import configured_domain
 
-    known = domain_named(domain)
+    known = configured_domain(domain)
     if decision is not None:
         from decisions import replay as replaying
         from decisions.store.database import Database
@@ -104,11 +104,11 @@ def child(domain_name: str, count: int, seed: int) -> dict[str, Any]:
     `replayable` the rest; `decisions` counts those of the sample that were taken again.
     """
     from decisions import replay as replaying
-    from decisions.domains import domain_named
+    from decisions.configured import configured_domain
     from decisions.store.database import Database
 
     db = Database(required_database_url(settings()))
-    domain = domain_named(domain_name)
+    domain = configured_domain(domain_name)
     present, elsewhere, ids = replaying.sample(db, domain, count, seed)
     differing: dict[str, int] = dict.fromkeys(replaying.COMPARED, 0)
     met: set[int] = set()

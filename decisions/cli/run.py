@@ -22,10 +22,9 @@ from decisions.cli.stack import (
     serve_until_stopped,
     terminate_politely,
 )
+from decisions.configured import configured_domain, configured_domains
 from decisions.domain import Domain
-from decisions.domains import all_domains, domain_named
 from decisions.errors import DataError, StackError
-from decisions.settings import settings
 from decisions.stack import running
 from decisions.stack.airflow import PATIENCE_S
 from decisions.store.database import Database
@@ -100,8 +99,8 @@ def run(
     """
     last = midnight(until)
     works = [
-        planned(domain, days=days_of(domain, days), until=last, by_airflow=_by_airflow(domain))
-        for domain in sorted(all_domains(), key=lambda domain: not domain.name.startswith(MAIN))
+        planned(domain, days=days_of(domain, days), until=last, by_airflow=BY_AIRFLOW)
+        for domain in sorted(configured_domains(), key=lambda one: not one.name.startswith(MAIN))
     ]
     _main_job(works, headless=headless, patience_s=patience)
 
@@ -118,18 +117,8 @@ def backfill(
     patience: Patience = PATIENCE_S,
 ) -> None:
     """Run one domain's days through Airflow; days that are done are skipped."""
-    work = planned(domain_named(domain), days=days, until=midnight(until))
+    work = planned(configured_domain(domain), days=days, until=midnight(until))
     _main_job([work], headless=True, patience_s=patience)
-
-
-def _by_airflow(domain: Domain) -> int | None:
-    """How many last days Airflow runs; None, all of them, over data of your own.
-
-    Which those are is known to the DAG files alone.
-    """
-    given = settings()
-    own = {"payments": given.payments_transactions, "lotsizing": given.lotsizing_plant}
-    return BY_AIRFLOW if own.get(domain.name) is None else None
 
 
 def _main_job(works: list[Work], *, headless: bool, patience_s: float) -> None:

@@ -263,7 +263,10 @@ def _span(db: Database, domain: str, since: datetime, until: datetime) -> dict[s
 
 
 def decisions(db: Database, domain: str, ids: Sequence[int] | pl.Series) -> pl.DataFrame:
-    """The decisions of these ids with their units, by id; those not stored are left out."""
+    """The decisions of these ids with their units, by id; those not stored are left out.
+
+    `taken_elsewhere` says whether others took the decision: it is read from its seal.
+    """
     return db.read("decision/by_id", domain=domain, id_list=list(ids))
 
 
