@@ -55,7 +55,7 @@ TABLES, ABOUT = "tables.safetensors", "decomposition.json"
 SAVED = ("costs", "idle", "machine", "members", "offset", "sizes", "node", "share", "planned")
 ROUNDS = 3_000  # of the search for the planned partition
 SETTINGS: Mapping[str, float] = {
-    "version": 1,  # of the method: one more with every change of what it finds
+    "version": 2,  # of the method: one more with every change of what it finds
     "pair_intervals": PAIR_INTERVALS,
     "screen_intervals": SCREEN_INTERVALS,
     "least_gain": LEAST_GAIN,
@@ -391,7 +391,7 @@ def _cost_at_start(
 ) -> float:
     """Expected cost of a group over the starts of an episode, from `post` of its first period."""
     after = post.astype(np.float64).reshape(-1, *(len(s.nodes) for s in stocks))
-    other, going_on = after[0], list[FloatArray]()
+    best = [after[0]] * (1 + len(stocks))  # by set-up: none of the group, then each member
     for j, s in enumerate(stocks):
         node, share, short = s.made(machine)
         costs = np.moveaxis(after[j + 1], j, 0)
@@ -406,10 +406,13 @@ def _cost_at_start(
             )
             for k in range(2)
         )
-        other = np.minimum(other, switched + instance.setup_cost[machine, s.item])
-        going_on.append(kept)
+        switched = switched + instance.setup_cost[machine, s.item]
+        best = [
+            np.minimum(cost, kept if set_up == j + 1 else switched)
+            for set_up, cost in enumerate(best)
+        ]
     means: list[float] = []
-    for costs in (other, *(np.minimum(other, kept) for kept in going_on)):
+    for costs in best:
         for s in stocks:
             costs = np.tensordot(s.start, costs, axes=(0, 0))
         means.append(float(costs))

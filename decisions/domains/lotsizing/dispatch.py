@@ -102,7 +102,8 @@ def group_costs(
                     else:
                         cost += setup_cost[j]
                         for set_up in range(members + 1):
-                            value[set_up, place] = min(value[set_up, place], cost)
+                            if set_up != j + 1:  # what is set up goes on: no loss is to be had
+                                value[set_up, place] = min(value[set_up, place], cost)
 
 
 @compiled

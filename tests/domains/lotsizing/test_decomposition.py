@@ -64,6 +64,46 @@ def test_one_machine_of_two_items_is_solved_exactly(name: str) -> None:
     )
 
 
+def test_no_group_throws_stock_away_by_a_switch_to_what_is_set_up() -> None:
+    """The machine of two items would pay to lose units of the one it is set up for: no action."""
+    plant = read_instance(PLANTS / "illegal_disposal.json")
+    best = optimum(plant).mean_over_starts()
+
+    found = decomposition(plant)
+
+    assert best == pytest.approx(125_594.84, abs=0.01)
+    assert found.cost >= best * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_planned_cost_is_never_below_the_optimum(seed: int) -> None:
+    plant = random_plant(seed)
+    best = optimum(plant).mean_over_starts()
+
+    found = decomposition(plant)
+
+    assert found.cost >= best * (1 - 1e-6)
+    assert cost_of(plant, found.act).mean_over_starts() >= best * (1 - 1e-6)
+
+
+def random_plant(seed: int) -> Instance:
+    """A small plant in which a switch often costs more units than it makes."""
+    rng = stream(seed, "disposal")
+    shape = (int(rng.integers(1, 3)), 2)
+    demand = rng.random((2, 4)) ** 3
+    return Instance(
+        name=f"random {seed}",
+        horizon=5,
+        production=rng.integers(1, 5, shape),
+        setup_cost=rng.uniform(0, 0.3, shape).round(2),
+        setup_loss=rng.integers(2, 9, shape),
+        capacity=rng.integers(3, 8, 2),
+        holding_cost=rng.uniform(0.1, 2.0, 2).round(2),
+        lost_sales_cost=rng.uniform(0.5, 4.0, 2).round(2),
+        demand=demand / demand.sum(axis=1, keepdims=True),
+    )
+
+
 def test_a_single_item_is_solved_exactly_at_every_stock_and_period() -> None:
     plant = packaged("15x5")
     alone = replace(
