@@ -19,7 +19,8 @@ where a machine may also make what another one owns or nobody does. Improving on
 several exact costs costs no more than the best of them from any state: Bertsekas (2020),
 "Rollout, Policy Iteration, and Distributed Reinforcement Learning", chapter 2 (parallel
 rollout); Powell (2011), "Approximate Dynamic Programming", chapter 4. We search partitions by
-descent from the planned one and actions machine by machine, so the least may be a local one.
+descent, from the planned one and from the present set-ups, and actions machine by machine, so the
+least may be a local one. A policy that was made before there were two starts keeps to the first.
 """
 
 import json
@@ -62,6 +63,7 @@ SETTINGS: Mapping[str, float] = {
     "slack": SLACK,
     "most_pairs": MOST_PAIRS,
     "rounds": ROUNDS,
+    "starts": 2,  # of the descent in each state: the planned partition, and the present set-ups
 }
 
 
@@ -134,7 +136,8 @@ class Decomposition:
             )
         action, value = np.empty((n, self.instance.machines), np.int16), np.empty(n)
         owner = _owner(self.planned, self.instance.items)
-        dispatch.choose(self.tables, self.planned, owner, *state, action, value)
+        both = self.settings.get("starts", 1) > 1
+        dispatch.choose(self.tables, self.planned, owner, both, *state, action, value)
         return action, value
 
 

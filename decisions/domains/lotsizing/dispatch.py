@@ -412,10 +412,31 @@ def group_gains(
 
 
 @compiled
+def partition_gain(group: Index, gain: FloatArray, member: Index) -> float:
+    """What a partition adds to the cost of an idle plant."""
+    total = 0.0
+    for m in range(len(member)):
+        total += gain_of(group, gain, m, member[m, 0], member[m, 1])
+    return total
+
+
+@compiled
+def set_up_partition(group: Index, set_up: Setups, items: int) -> tuple[Index, Index]:
+    """The partition in which each machine makes what it is set up for; the first of several."""
+    member, owner = np.full((len(set_up), 2), -1, np.int32), np.full(items, -1, np.int32)
+    for m in range(len(set_up)):
+        item = set_up[m] - 1
+        if item >= 0 and owner[item] < 0 and group[m, item, item] >= 0:
+            place_item(member, owner, 2 * m, item)
+    return member, owner
+
+
+@compiled
 def choose(
     tables: GroupTables,
     planned: Index,
     planned_owner: Index,
+    from_set_ups: bool,
     inventory: Units,
     set_ups: Setups,
     periods: Units,
@@ -435,6 +456,7 @@ def choose(
                 tables,
                 planned,
                 planned_owner,
+                from_set_ups,
                 stocks[row],
                 set_ups[at],
                 periods[at],
@@ -449,6 +471,7 @@ def choose_one(
     tables: GroupTables,
     planned: Index,
     planned_owner: Index,
+    from_set_ups: bool,
     stock: IntArray,
     set_up: Setups,
     period: int,
@@ -463,7 +486,14 @@ def choose_one(
         idle += idle_cost(tables, period, i, stock[i])
     least = least_change(gain, idle)
     member, owner = planned.copy(), planned_owner.copy()
-    descend(tables.group, gain, member, owner, least)
+    cost = partition_gain(tables.group, gain, member)
+    cost += descend(tables.group, gain, member, owner, least)
+    if from_set_ups:
+        other, other_owner = set_up_partition(tables.group, set_up, items)
+        change = partition_gain(tables.group, gain, other)
+        change += descend(tables.group, gain, other, other_owner, least)
+        if change < cost - least:
+            member, owner = other, other_owner
     chosen = np.zeros(machines, np.int64)
     for m in range(machines):
         g = group_of(tables.group, m, member[m, 0], member[m, 1])

@@ -152,6 +152,21 @@ def test_simulated_episodes_cost_no_more_than_the_planned_partition(
     assert costs.mean() > 0.9 * policy.cost
 
 
+def test_the_present_set_ups_are_worth_a_start_of_their_own() -> None:
+    plant = generate(12, 6, np.random.default_rng(1))
+    both = decomposition(plant)
+    earlier = {name: value for name, value in both.settings.items() if name != "starts"}
+    first = load_decomposition(plant, save(replace(both, settings=earlier), periods=100))
+
+    episodes = evaluation_episodes(100)
+    spared = (
+        simulate(Plant(plant), first.act, episodes).total
+        - simulate(Plant(plant), both.act, episodes).total
+    )
+
+    assert spared.mean() > 4 * spared.std() / np.sqrt(len(spared)) > 0
+
+
 def test_a_row_decides_for_itself(plant: Instance, policy: Decomposition) -> None:
     state = Plant(plant).reset(evaluation_episodes(50))
 
