@@ -26,7 +26,7 @@ from decisions.domains.lotsizing.rotation import rotation_of
 from decisions.domains.lotsizing.simulation import simulate
 from decisions.domains.lotsizing.static_assignment import static_assignment
 from decisions.domains.lotsizing.world import lists
-from decisions.evaluation import Estimate, Evaluation, mean_estimate
+from decisions.evaluation import Estimate, Evaluation, mean_estimate, unchanged
 from decisions.gate import GateRule
 from decisions.policy import FloatArray, Policy
 from decisions.seeds import RowKeys
@@ -59,6 +59,7 @@ def evaluate(
 
     `estimates` has idling, the rules H1 to H3 and, where the package holds one for the instance,
     the certified bound.
+    A candidate that costs the same as the champion in every episode is unchanged.
     Checks:
 
     - `illegal_actions` that the candidate wanted of machines, which idled instead;
@@ -78,6 +79,11 @@ def evaluate(
     legal = _Legal(plant, own.rule.act)
     mine = returns(plant, legal, scenarios)
     theirs = returns(plant, other.rule.act, scenarios)
+    if not legal.refused and np.array_equal(mine, theirs):
+        return unchanged(
+            f"it decides as the champion does: {episodes} episodes cost the same to the bit",
+            n=episodes,
+        )
     baselines = {name: returns(plant, rule, scenarios) for name, rule in rules(instance).items()}
     rotation = mean_estimate(mine - baselines[ROTATION], level=LEVEL, method=_METHOD)
     drift = demand_drift(instance, history.collect())
