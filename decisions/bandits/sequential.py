@@ -30,6 +30,7 @@ from decisions.evidence import BETS, Evidence
 from decisions.policy import FloatArray, pick
 
 CAP = 10.0  # units of reward that the actions drawn in a cluster may cost it: see docs/gate.md
+LEAST = 4.0  # that the action of each of its rows may cost
 _SAFE = 0.95  # of its capital that a bet may lose at one cluster
 
 
@@ -75,11 +76,15 @@ def wager(
 
 
 def shared_cap(clusters: Clusters | None, n: int) -> FloatArray:
-    """What drawing an action may cost each of `n` rows, (n,): CAP, shared by a cluster's rows."""
+    """What drawing an action may cost each of `n` rows, (n,).
+
+    CAP, shared by a cluster's rows, but LEAST at least: with less, predictions would be so far off
+    that a cluster's draw told more of its arm than of the candidate.
+    """
     if clusters is None:
         return np.full(n, CAP)
     codes = cluster_codes(clusters)
-    return CAP / np.bincount(codes)[codes]
+    return np.maximum(CAP / np.bincount(codes)[codes], LEAST)
 
 
 def safe_stakes(reach: float) -> tuple[float, ...]:

@@ -95,12 +95,27 @@ def test_years_of_candidates_just_worse_than_the_margin_keep_the_error(size: int
     worse = Scenario(name="worse", gain=MARGIN - 1e-9, relative=True)
 
     promotions = simulate(
-        made, worse, years=40, margin=MARGIN, error=0.05, challengers=2, rng=stream(4, "years")
-    )
+        made, worse, years=40, margin=MARGIN, error=0.05, challengers=2, columns=[0, 1],
+        luck=np.zeros(2), rng=stream(4, "years"),
+    )  # fmt: skip
 
     assert worsening(promotions, MARGIN).all()
     bad = len(np.unique(promotions.year))
     assert bad <= 40 * 0.05 + 4 * (40 * 0.05 * 0.95) ** 0.5
+
+
+def test_luck_that_stays_is_evidence_to_the_gate() -> None:
+    made = bank(pool(), days=300, margin=MARGIN, rng=stream(6, "days"))
+    worse = Scenario(name="worse", gain=MARGIN - 1e-9, relative=True)
+
+    def promoted(luck: float) -> int:
+        promotions = simulate(
+            made, worse, years=10, margin=MARGIN, error=0.05, challengers=2, columns=[0],
+            luck=np.array([luck, 0.0]), rng=stream(6, "years"),
+        )  # fmt: skip
+        return len(promotions.year)
+
+    assert promoted(0.05) > promoted(0.0)
 
 
 def test_better_candidates_pass_sooner() -> None:

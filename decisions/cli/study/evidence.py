@@ -19,7 +19,8 @@ case; a mixture; and differences that swing together within sixty days.
 
 *Luck of the arms* is what the theorem leaves out: a card keeps its arm from look to look, so the
 capital tests the mean difference given the arms that were drawn. It differs from the mean over all
-draws of arms by chance; one standard deviation of that is shown.
+draws of arms by chance; one standard deviation of that is shown, for the cards of three days. In
+the years every candidate's difference is off by such luck, the same at all its looks.
 """
 
 from decisions.cli.report import Workbench
@@ -29,7 +30,7 @@ from decisions.cli.study.evidence_support import check_coverage, check_power, ch
 
 def run(bench: Workbench) -> None:
     """Everything that a verdict of payments rests on, measured; resumes where it was killed."""
+    check_promotions(bench)
     check_refusals(bench)
     check_power(bench)
-    check_promotions(bench)
     check_coverage(bench)

@@ -36,12 +36,18 @@ WORSE = Scenario(name="all just worse", gain=MARGIN - 1e-9, relative=True)
 MIXED = Scenario(name="a mixture", gain=-0.002, spread=0.004)
 SWINGING = Scenario(name="swinging", gain=-0.004, spread=0.003, relative=True, swing=0.005)
 AS_LOGGED = "as logged"
-LOGS = {"first": "uniform logs", AS_LOGGED: "a champion's logs", "2": "2 rows a card", "15": "15"}
-RUNS: tuple[tuple[str, Scenario], ...] = (
-    ("first", WORSE),
-    *((rows, WORSE) for rows in (AS_LOGGED, "2", "15")),
-    (AS_LOGGED, MIXED),
-    (AS_LOGGED, SWINGING),
+LOGS = {
+    "first": "uniform logs",
+    AS_LOGGED: "a champion's logs",
+    "2": "2 rows a card",
+    "15": "15 rows a card",
+}
+RUNS: tuple[tuple[str, Scenario, bool], ...] = (  # the last: of production's candidates
+    ("first", WORSE, True),
+    *((rows, WORSE, True) for rows in (AS_LOGGED, "2", "15")),
+    (AS_LOGGED, MIXED, True),
+    (AS_LOGGED, SWINGING, True),
+    *((rows, WORSE, False) for rows in (AS_LOGGED, "15")),
 )
 GAINS_PP = (0.0, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0, 3.0)
 FOLLOWED = 60  # looks at one candidate
@@ -66,22 +72,29 @@ def check_promotions(
             f"reported; standard deviations {', '.join(f'{sd:.2f}' for sd in noise[name]['sd'])},"
             " the last of SquareCB", ok=None,
         )  # fmt: skip
-        luck = max(noise[name]["luck"][:-1])
         bench.check(
-            f"luck of the arms in the mean difference, {about}", luck,
-            f"at most a tenth of the margin of {-MARGIN:g}; {noise[name]['luck'][-1]:.2g} of"
-            " SquareCB",
-            ok=luck <= -MARGIN / 10,
+            f"luck of the arms in the mean difference, {about}", max(noise[name]["luck"][:-1]),
+            f"reported; {noise[name]['luck'][-1]:.2g} of SquareCB", ok=None,
         )  # fmt: skip
     chunks = [(*each, i) for each in RUNS for i in range(0, years, CHUNK)]
-    parts: dict[tuple[str, str], list[Promotions]] = {}
-    for name, scenario, begin in bench.track(chunks, "years"):
-        key = f"years-{name}-{scenario.name}-{begin}".replace(" ", "-")
-        size = min(CHUNK, years - begin)
-        part = bench.part(key, _chunk(banks[name], scenario, size, begin))
-        parts.setdefault((name, scenario.name), []).append(_promotions(part))
-    for (name, scenario), chunk in parts.items():
-        _errors(bench, LOGS[name], scenario, chunk, years)
+    parts: dict[tuple[str, str, bool], list[Promotions]] = {}
+    for name, scenario, ours, begin in bench.track(chunks, "years"):
+        key = f"years-{name}-{scenario.name}-{ours}-{begin}".replace(" ", "-")
+        last = len(noise[name]["luck"]) - 1
+        part = bench.part(
+            key,
+            _chunk(
+                banks[name],
+                scenario,
+                columns=list(range(last)) if ours else [last],
+                luck=np.array(noise[name]["luck"]),
+                years=min(CHUNK, years - begin),
+                begin=begin,
+            ),
+        )
+        parts.setdefault((name, scenario.name, ours), []).append(_promotions(part))
+    for (name, scenario, ours), chunk in parts.items():
+        _errors(bench, LOGS[name], scenario, chunk, years, ours=ours)
     curves = bench.part("looks", lambda: _curves(banks))
     _looks(bench, curves)
 
@@ -112,7 +125,13 @@ def _bank(stored: dict[str, Any]) -> Bank:
 
 
 def _chunk(
-    drawn_from: Bank, scenario: Scenario, years: int, begin: int
+    drawn_from: Bank,
+    scenario: Scenario,
+    *,
+    columns: list[int],
+    luck: FloatArray,
+    years: int,
+    begin: int,
 ) -> Callable[[], dict[str, Any]]:
     def compute() -> dict[str, Any]:
         made = simulate(
@@ -122,6 +141,8 @@ def _chunk(
             margin=MARGIN,
             error=BUDGET.error,
             challengers=BUDGET.challengers,
+            columns=columns,
+            luck=luck,
             rng=stream(SEED, "evidence", scenario.name, str(begin)),
         )
         return {"year": made.year.tolist(), "judged": made.judged.tolist()}
@@ -137,7 +158,13 @@ def _promotions(part: dict[str, Any]) -> Promotions:
 
 
 def _errors(
-    bench: Workbench, about: str, scenario: str, parts: list[Promotions], years: int
+    bench: Workbench,
+    about: str,
+    scenario: str,
+    parts: list[Promotions],
+    years: int,
+    *,
+    ours: bool,
 ) -> None:
     """In how many years a bad promotion happened."""
     bad = sum(len(np.unique(part.year[worsening(part, MARGIN)])) for part in parts)
@@ -145,9 +172,11 @@ def _errors(
     wrong = sum(int(worsening(part, MARGIN).sum()) for part in parts)
     low, high = clopper_pearson(bad, years)
     bench.check(
-        f"share of {years} years with a worsening promotion: {scenario}, {about}", bad / years,
-        f"upper end <= {BUDGET.error:g} ({made / years:.2f} promotions a year, {wrong} of {made}"
-        " worsening)", ok=high <= BUDGET.error, interval=(low, high),
+        f"share of {years} years with a worsening promotion: {scenario}, {about}"
+        f"{'' if ours else ', SquareCB'}", bad / years,
+        f"{f'upper end <= {BUDGET.error:g}' if ours else 'reported'} ({made / years:.2f}"
+        f" promotions a year, {wrong} of {made} worsening)",
+        ok=high <= BUDGET.error if ours else None, interval=(low, high),
     )  # fmt: skip
 
 

@@ -143,17 +143,23 @@ def simulate(
     margin: float,
     error: float,
     challengers: int,
+    columns: list[int],
+    luck: FloatArray,
     rng: np.random.Generator,
 ) -> Promotions:
     """What the gate promotes over `years` years of DAYS daily looks at CANDIDATES new candidates.
 
-    On day t it reads the rows of days before t. Differences of two candidates come from the same
-    rows, also between days whose holdouts overlap. Of several that pass, one is promoted.
+    Their noise is that of one of the policies `columns`. Cards keep their arms, so each difference
+    is off by luck for as long as the candidate is judged: normal, with the standard deviation
+    `luck` (p,) of its policy. On day t the gate reads the rows of days before t. Differences of
+    two candidates come from the same rows, also between days whose holdouts overlap. Of several
+    that pass, one is promoted.
     """
     time = _Years(drawn_from, scenario, years, rng)
     y, slots = time.index, DAYS * CANDIDATES
     value, chosen = np.zeros(years), np.zeros(years, dtype=np.int64)
-    column = rng.integers(0, drawn_from.wealth.shape[1], (years, slots))
+    column = rng.choice(columns, (years, slots))
+    off = luck[column] * rng.standard_normal((years, slots)) - margin
     worth = scenario.gain + scenario.spread * rng.standard_normal((years, slots))
     since = np.zeros((years, slots), dtype=np.int64)
     best = np.full((years, slots), -np.inf)  # what each that is held has won
@@ -168,13 +174,13 @@ def simulate(
             k = day * CANDIDATES + place
             worth[:, k] += value if scenario.relative else 0.0
             since[:, k], looked[:, place] = start, k
-            above = worth[:, k] - value - margin
+            above = worth[:, k] - value + off[:, k]
             now = time.log_e_value(column[:, k], start, day, above)
             best[:, k] = won[:, place] = np.where(usable, now, -np.inf)
         before = best[:, : day * CANDIDATES]
         leading = np.argpartition(-before, challengers, axis=1)[:, :challengers]
         for place, k in enumerate(leading.T, start=CANDIDATES):
-            above = worth[y, k] - value - margin
+            above = worth[y, k] - value + off[y, k]
             now = time.log_e_value(column[y, k], since[y, k], day, above)
             best[y, k] = won[:, place] = np.where(before[y, k] > -np.inf, now, -np.inf)
             looked[:, place] = k
