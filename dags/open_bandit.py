@@ -6,8 +6,8 @@ earlier ones and judges on the later ones.
 
 Triage notes
 ------------
-- **plan** green and everything after it skipped: no matured day of logs lies before the date
-  given. Trigger it with a later day of that week.
+- **train** and **evaluate** skipped: no matured day of logs lies before the date given, so that
+  there is nothing to judge. Trigger it with a later day of that week.
 - **plan** red with `DataError`: the `obp` wheel with the logs is missing or altered.
 - **judge** holds with a refusal: the logs cannot support the answer (too small an effective
   sample, or no support). That is the right result for women/bts, not a failure.

@@ -98,6 +98,7 @@ def generation_dag(
 ) -> DAG:
     """Trains the candidates of a cut-off side by side, judges them together, diagnoses the cycle.
 
+    A cut-off without a candidate is diagnosed as well: what is deployed goes on.
     MLflow and those who want alerts are told of it, neither waiting for the other.
     """
 
@@ -132,7 +133,7 @@ def generation_dag(
 
         return flow.evaluate_generation(database(), domain(), number, holder=holder_of(ti))
 
-    @task(outlets=[Asset(f"{name}_champion")], **RETRY)
+    @task(outlets=[Asset(f"{name}_champion")], trigger_rule="none_failed", **RETRY)
     def judge(dag_run: DagRun, ti: TaskInstance) -> None:
         from edge import database
 

@@ -21,7 +21,7 @@ from decisions import flow
 from decisions.cli.report import Workbench
 from decisions.domain import Domain
 from decisions.errors import StackError
-from decisions.flow import deciding, living
+from decisions.flow import cutoffs, deciding, living
 from decisions.gate import GateRule
 from decisions.seeds import stream
 from decisions.settings import settings
@@ -121,15 +121,7 @@ def live(db: Database, days: int) -> None:
     deciding.BATCH = BATCH
     flow.begin(db, domain, now=START, seed=SEED)
     for now in unfinished(db, days):
-        flow.catch_up(db, domain, until=now, holder="worker")
-        flow.settle(db, domain, as_of=now, holder="worker")
-        planned = flow.plan_generations(db, domain, cutoff=now, seed=SEED)
-        for number in planned:
-            flow.train_generation(db, domain, number, holder=f"worker/{number}")
-            flow.evaluate_generation(db, domain, number, holder=f"worker/{number}")
-        if planned:  # else the DAG skips both, too
-            flow.judge_cutoff(db, domain, cutoff=now, holder="worker")
-            flow.diagnose(db, domain, cutoff=now)
+        flow.process_cutoff(db, domain, cutoff=now, seed=SEED, holder="worker")
 
 
 def unfinished(db: Database, days: int) -> list[datetime]:
@@ -161,7 +153,7 @@ def note_steps() -> None:
 
     for name, step in _STEP_FUNCTIONS.items():
         noted = noting(step, getattr(flow, name))
-        for module in (flow, living):  # the second calls steps by their names, too
+        for module in (flow, cutoffs, living):  # the others call steps by their names, too
             if hasattr(module, name):
                 setattr(module, name, noted)
 
