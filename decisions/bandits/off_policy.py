@@ -342,10 +342,11 @@ def estimate(
 def supported(
     log: LoggedDecisions, policies: Mapping[str, FloatArray], rule: SupportRule
 ) -> tuple[dict[str, Support], list[str]]:
-    """Diagnostics of each of two policies (n, k) by name, and why the log cannot answer.
+    """Diagnostics of each of `policies` (n, k) by name, and why the log cannot answer.
 
-    The second is empty where it can. A sound log is refused for how its actions were drawn with a
-    probability of at most `rule.error`, over both policies, all groups and all actions.
+    Reasons begin with the policy's name, or with "log"; there are none where the log can answer. A
+    sound log is refused for how its actions were drawn with a probability of at most `rule.error`
+    over two of the policies, all groups and all actions.
     """
     log = replace(
         log,

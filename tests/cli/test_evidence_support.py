@@ -32,7 +32,7 @@ def test_refusals_and_power_at_their_smallest(bench: Workbench) -> None:
     wrong = [check for check in bench.checks if check.name.startswith("wrong logs refused")]
     assert len(sound) == 2 * 3 * 3
     assert all(check.ok for check in sound)
-    assert len(wrong) == 2 * 3 * 2
+    assert len(wrong) == 2 * 3 * 3
 
 
 def test_coverage_at_its_smallest_and_resumed(bench: Workbench) -> None:

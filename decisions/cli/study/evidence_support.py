@@ -13,7 +13,7 @@ two thirds of the size, as cross-fitting has them; misses are counted on each si
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from decisions.domains.payments.simulator import Environment
 from decisions.domains.payments.training import Recipe, StabilisedRecipe, fit_encoded
 from decisions.policy import BoolArray, FloatArray, IntArray, choose, pick
 from decisions.seeds import stream
+from decisions.shapes import label_codes
 
 SEED = 2026  # of the environment; methods were chosen in environments 71 and 81 to 84
 ROWS = 6_000  # of a log whose refusal is asked for
@@ -64,9 +65,17 @@ class Payments:
         """The logging policy's probabilities, marginal over the arms, (n, 24)."""
         return np.tensordot(self.shares, self.within, 1)
 
+    @cached_property
+    def card(self) -> IntArray:
+        """A number for each row's card, from 0, (n,)."""
+        return label_codes(self.context["card"].to_numpy())
+
     def log(self) -> LoggedDecisions:
         """What evaluation reads of them, as payments gives it; actions and rewards are to come."""
-        segments = {name: self.context[name].to_numpy() for name in ("merchant", "issuer")}
+        labels = {
+            name: label_codes(self.context[name].to_numpy())
+            for name in ("merchant", "issuer", "attempt_no")
+        }
         n = len(self.eligible)
         return LoggedDecisions(
             eligible=self.eligible,
@@ -74,14 +83,14 @@ class Payments:
             propensity=np.ones(n),
             reward=np.zeros(n),
             logged=self.logged,
-            clusters=self.context["card"].to_numpy(),
-            groups={**segments, "attempt": self.context["attempt_no"].to_numpy()},
+            clusters=self.card,
+            groups=labels,
         )
 
     def drawn(self, rng: np.random.Generator, *, within: FloatArray | None = None) -> IntArray:
         """New actions, (n,): one arm a card, then each row's own draw `within` it."""
         within = self.within if within is None else within
-        card = np.unique(self.context["card"].to_numpy(), return_inverse=True)[1].reshape(-1)
+        card = self.card
         arm = np.searchsorted(self.shares.cumsum()[:-1], rng.random(card.max() + 1), side="right")
         return choose(within[arm[card], np.arange(len(card))], rng.random(len(card)))
 
@@ -143,20 +152,25 @@ def clopper_pearson(successes: int, trials: int, *, level: float = 0.95) -> tupl
 
 def refused(
     given: Payments,
-    candidate: FloatArray,
     evaluations: int,
     draw: Callable[[np.random.Generator], IntArray],
     rng: np.random.Generator,
-) -> int:
-    """How many of so many logs, with actions by `draw`, are refused for how they were drawn."""
-    log, count = given.log(), 0
-    assert log.logged is not None
+) -> dict[str, int]:
+    """Of so many logs, with actions by `draw`: refused for how they were drawn, by candidate.
+
+    A candidate's evaluation is refused for its own weights, for those of the policy that logged,
+    or for the counts of actions, as in production.
+    """
+    log, logged = given.log(), given.logged
+    count = dict.fromkeys(given.candidates, 0)
     rule = replace(RULE, effective_n=0.0, violation=1.0)
     for _ in range(evaluations):
         action = draw(rng)
-        new = replace(log, action=action, propensity=pick(log.logged, action))
-        policies = {"candidate": candidate, "champion": log.logged}
-        count += bool(supported(new, policies, rule)[1])
+        new = replace(log, action=action, propensity=pick(logged, action))
+        reasons = supported(new, {**given.candidates, "champion": logged}, rule)[1]
+        broken = {reason.partition(":")[0] for reason in reasons}
+        for name in count:
+            count[name] += not broken.isdisjoint((name, "champion", "log"))
     return count
 
 
@@ -194,10 +208,7 @@ def _false_refusals(
 ) -> dict[str, int]:
     made = given()
     rng = stream(SEED, "evidence", "refusals", purpose)
-    return {
-        name: refused(made, candidate, evaluations, made.drawn, rng)
-        for name, candidate in made.candidates.items()
-    }
+    return refused(made, evaluations, made.drawn, rng)
 
 
 def wrong_draws(given: Payments) -> dict[str, Callable[[np.random.Generator], IntArray]]:
@@ -240,16 +251,7 @@ def check_power(bench: Workbench, *, evaluations: int = 100, rows: int = ROWS) -
 def _power(given: Callable[[], Payments], evaluations: int) -> dict[str, dict[str, int]]:
     made = given()
     return {
-        wrong: {
-            name: refused(
-                made,
-                made.candidates[name],
-                evaluations,
-                draw,
-                stream(SEED, "evidence", "power", wrong),
-            )
-            for name in TRAINERS
-        }
+        wrong: refused(made, evaluations, draw, stream(SEED, "evidence", "power", wrong))
         for wrong, draw in wrong_draws(made).items()
     }
 
