@@ -66,14 +66,14 @@ def possible_weights(
     n, chance = len(eligible), logged[row, action]
     chance = chance / np.bincount(row, chance, n)[row]
     weight = np.minimum(probabilities[row, action] / logged[row, action], CUT)
-    mean = np.bincount(row, chance * weight, n)
+    mean = np.bincount(row, chance * weight, n).astype(np.float64)
     excess = weight - mean[row]
     return PossibleWeights(
         row=row.astype(np.int64),
         probability=chance,
         excess=excess,
         mean=mean,
-        variance=np.bincount(row, chance * excess**2, n),
+        variance=np.bincount(row, chance * excess**2, n).astype(np.float64),
     )
 
 
@@ -115,24 +115,26 @@ class _Groups:
 
     def sums(self, values: FloatArray) -> FloatArray:
         """Of `values` (n,) by group."""
-        return np.bincount(self.code, values, self.count)
+        return np.bincount(self.code, values, self.count).astype(np.float64)
 
     def only(self, kept: BoolArray) -> "_Groups":
         """Some of the groups, (count,), with their rows alone."""
         rows, place = kept[self.code], kept.cumsum() - 1
         first, cell = np.unique(self.cell[rows], return_index=True, return_inverse=True)[1:]
         code = place[self.code[rows]]
-        return _Groups(code=code, cell=cell, of_cell=code[first], count=int(kept.sum()))
+        return _Groups(
+            code=code, cell=cell.astype(np.int64), of_cell=code[first], count=int(kept.sum())
+        )
 
     @property
     def units(self) -> IntArray:
         """Clusters in each group, (count,)."""
-        return np.bincount(self.of_cell, minlength=self.count)
+        return np.bincount(self.of_cell, minlength=self.count).astype(np.int64)
 
     @property
     def together(self) -> IntArray:
         """Rows of each row's cluster within its group, (n,)."""
-        return np.bincount(self.cell)[self.cell]
+        return np.bincount(self.cell)[self.cell].astype(np.int64)
 
 
 def _groups(labels: Labels, clusters: Labels | None) -> _Groups:
@@ -143,7 +145,7 @@ def _groups(labels: Labels, clusters: Labels | None) -> _Groups:
     cluster = label_codes(clusters)
     pairs = code * (int(cluster.max(initial=0)) + 1) + cluster
     first, cell = np.unique(pairs, return_index=True, return_inverse=True)[1:]
-    return _Groups(code=code, cell=cell.reshape(-1), of_cell=code[first], count=count)
+    return _Groups(code=code, cell=cell.astype(np.int64), of_cell=code[first], count=count)
 
 
 def distances(

@@ -322,8 +322,9 @@ def estimate(
     known, weights = slice(None), pick(moved, log.action) / log.propensity
     if log.delay_factor is not None:
         known, weights = log.delay_factor > 0, weights * log.delay_factor
-    modelled = log.q is not None and terms.method in ("DR", "SNDR")
-    squares = None
+    residual = squares = None
+    if log.q is not None and terms.method in ("DR", "SNDR"):
+        residual = (log.reward - pick(log.q, log.action))[known]
     if log.logged is not None and log.delay_factor is None:
         possible = log.eligible & (log.logged > 0)
         square = np.where(possible, moved, 0.0) ** 2
@@ -333,7 +334,7 @@ def estimate(
         terms.rows,
         weights[known],
         log.reward[known],
-        residual=(log.reward - pick(log.q, log.action))[known] if modelled else None,
+        residual=residual,
         squares=squares,
         clusters=None if clusters is None else clusters[known],
     )

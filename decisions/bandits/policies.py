@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -73,7 +73,10 @@ class Rule(Protocol):
 class Greedy:
     """The best predicted action."""
 
-    models: ClassVar[int] = 1
+    @property
+    def models(self) -> int:
+        """One: only the mean is read."""
+        return 1
 
     def __call__(self, scores: FloatArray, members: FloatArray, eligible: BoolArray) -> FloatArray:
         """See `exploration.greedy`."""
@@ -85,7 +88,11 @@ class EpsilonGreedy:
     """The best predicted action, and any with probability epsilon."""
 
     epsilon: float = 0.06
-    models: ClassVar[int] = 1
+
+    @property
+    def models(self) -> int:
+        """One: only the mean is read."""
+        return 1
 
     def __call__(self, scores: FloatArray, members: FloatArray, eligible: BoolArray) -> FloatArray:
         """See `exploration.epsilon_greedy`."""
@@ -97,7 +104,11 @@ class Softmax:
     """Boltzmann exploration."""
 
     inverse_temperature: float = 50.0
-    models: ClassVar[int] = 1
+
+    @property
+    def models(self) -> int:
+        """One: only the mean is read."""
+        return 1
 
     def __call__(self, scores: FloatArray, members: FloatArray, eligible: BoolArray) -> FloatArray:
         """See `exploration.softmax`."""
@@ -109,7 +120,11 @@ class SquareCB:
     """Inverse gap weighting."""
 
     gamma: float
-    models: ClassVar[int] = 1
+
+    @property
+    def models(self) -> int:
+        """One: only the mean is read."""
+        return 1
 
     def __call__(self, scores: FloatArray, members: FloatArray, eligible: BoolArray) -> FloatArray:
         """See `exploration.inverse_gap_weighting`."""
@@ -121,7 +136,11 @@ class FastCB:
     """Inverse gap weighting by ratios of losses."""
 
     gamma: float
-    models: ClassVar[int] = 1
+
+    @property
+    def models(self) -> int:
+        """One: only the mean is read."""
+        return 1
 
     def __call__(self, scores: FloatArray, members: FloatArray, eligible: BoolArray) -> FloatArray:
         """See `exploration.fast_cb`."""

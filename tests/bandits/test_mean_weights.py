@@ -136,9 +136,9 @@ def _farthest(
         arm = (rng.random(card.max() + 1) >= shares[0]).astype(np.int64)[card]
         action = choose(within[arm, rows], rng.random(n))
         weights = pick(target, action) / pick(logged, action)
-        given = {"possible": possible, "clusters": card}
-        whole += abs(distances(weights, np.zeros(n), **given)[0]) > limit(ERROR)
-        z = distances(weights, card % 20, smallest=5, **given)
+        all_rows = distances(weights, np.zeros(n), possible=possible, clusters=card)
+        whole += abs(all_rows[0]) > limit(ERROR)
+        z = distances(weights, card % 20, possible=possible, clusters=card, smallest=5)
         grouped += bool((np.abs(z) > limit(ERROR, tests=20)).any())
     return whole / logs, grouped / logs
 

@@ -1,5 +1,7 @@
 """Diagnostics of weights, and the refusals they lead to."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -131,15 +133,20 @@ def test_a_refusal_does_not_accuse_and_says_what_to_do() -> None:
     n = 20_000
     logging, target = np.full((n, 2), 0.5), np.tile([0.8, 0.2], (n, 1))
     w, propensity = _weights(target, logging, 4)
-    given = {"propensity": propensity, "eligible": np.ones((n, 2), dtype=np.bool_)}
     issuer = {"issuer": np.arange(n) % 100}
-
-    everywhere = support(1.1 * w, target, logged=logging, **given)
-    somewhere = support(
-        np.where(issuer["issuer"] == 3, 1.6 - w, w), target, logged=logging, groups=issuer, **given
+    judged = partial(
+        support,
+        probabilities=target,
+        propensity=propensity,
+        eligible=np.ones((n, 2), dtype=np.bool_),
+        logged=logging,
+        groups=issuer,
     )
 
-    assert refusal(support(w, target, logged=logging, groups=issuer, **given)) is None
+    everywhere = judged(1.1 * w)
+    somewhere = judged(np.where(issuer["issuer"] == 3, 1.6 - w, w))
+
+    assert refusal(judged(w)) is None
     for found, where in ((everywhere, "all rows"), (somewhere, "one group by issuer (of 101 ")):
         words = str(refusal(found))
         assert where in words

@@ -90,9 +90,9 @@ class Payments:
     def drawn(self, rng: np.random.Generator, *, within: FloatArray | None = None) -> IntArray:
         """New actions, (n,): one arm a card, then each row's own draw `within` it."""
         within = self.within if within is None else within
-        card = self.card
-        arm = np.searchsorted(self.shares.cumsum()[:-1], rng.random(card.max() + 1), side="right")
-        return choose(within[arm[card], np.arange(len(card))], rng.random(len(card)))
+        n, cards = len(self.card), int(self.card.max()) + 1
+        arm = choose(np.broadcast_to(self.shares, (cards, len(self.shares))), rng.random(cards))
+        return choose(within[arm[self.card], np.arange(n)], rng.random(n))
 
 
 def lesson(environment: Environment, rows: int) -> pl.DataFrame:
