@@ -16,6 +16,9 @@ VERDICTS = {  # each also has a shape of its own
     "held": ("#E69F00", "circle"),
     "rejected": ("#D55E00", "cross"),
     "passed": ("#56B4E9", "triangle-up"),
+    "unchanged": ("#009E73", "diamond"),
+    "waiting": ("#999999", "square"),
+    "being evaluated": ("#999999", "square"),
     "not judged": ("#999999", "square"),
 }
 _HEIGHT = 300
@@ -104,6 +107,7 @@ def level(at: float) -> alt.Chart:
     )
 
 
+@composed_once
 def difference(generations: pl.DataFrame, *, limit: float, points: str) -> Layers:
     """Candidate minus champion with its interval; a dashed line at the gate's `limit`."""
     axis = alt.Axis(title=capital(points), format="+.1f")
@@ -112,6 +116,7 @@ def difference(generations: pl.DataFrame, *, limit: float, points: str) -> Layer
     ).properties(height=_HEIGHT)
 
 
+@composed_once
 def value(generations: pl.DataFrame, *, reward: str, symbol: str) -> Layers:
     """What each candidate would earn of `reward`, with its interval, in `symbol`."""
     title = f"{capital(reward)}, {symbol}"
@@ -125,7 +130,8 @@ def capital(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def champions(reigns: pl.DataFrame) -> alt.Chart:
+@composed_once
+def champions(reigns: pl.DataFrame) -> Layers:
     """Who was champion from when to when, one bar a reign."""
     return (
         alt.Chart(reigns)

@@ -85,12 +85,17 @@ def text(key: str, label: str, *, placeholder: str) -> str | None:
     return _kept(key, given.strip() or None, before=asked.strip() or None)
 
 
-def day(key: str, label: str) -> date | None:
-    """A day (UTC) that may be left open, in the address too (`2026-01-31`)."""
+def asked_day(key: str) -> date | None:
+    """The day (UTC) of the address, such as `2026-01-31`, if any."""
     try:
-        asked = date.fromisoformat(st.query_params.get(key, ""))
+        return date.fromisoformat(st.query_params.get(key, ""))
     except ValueError:
-        asked = None
+        return None
+
+
+def day(key: str, label: str) -> date | None:
+    """A day (UTC) that may be left open, in the address too."""
+    asked = asked_day(key)
     given = st.date_input(label, asked, format="YYYY-MM-DD", min_value=date(1970, 1, 1))
     chosen = given if isinstance(given, date) else None
     _kept(

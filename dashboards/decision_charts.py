@@ -2,7 +2,7 @@
 
 import altair as alt
 import polars as pl
-from charts import Layers
+from charts import Layers, composed_once
 
 DRAWN, OTHER, NOMINAL = "#D55E00", "#56B4E9", "#009E73"  # Okabe and Ito (2008)
 _STEP = 26
@@ -28,6 +28,7 @@ def _tooltip(symbol: str) -> list[alt.Tooltip]:
     ]
 
 
+@composed_once
 def propensities(options: pl.DataFrame, *, symbol: str) -> Layers:
     """The chance of each eligible action in per cent, the drawn one marked.
 
@@ -53,7 +54,8 @@ def propensities(options: pl.DataFrame, *, symbol: str) -> Layers:
     return (bars + mark).properties(height=alt.Step(_STEP))
 
 
-def scores(options: pl.DataFrame, *, reward: str, symbol: str) -> alt.Chart:
+@composed_once
+def scores(options: pl.DataFrame, *, reward: str, symbol: str) -> Layers:
     """What the policy predicted each eligible action to earn."""
     return (
         alt.Chart(options)
@@ -80,6 +82,7 @@ def scores(options: pl.DataFrame, *, reward: str, symbol: str) -> alt.Chart:
     )
 
 
+@composed_once
 def draw(strip: pl.DataFrame, *, uniform: float) -> Layers:
     """The interval of [0, 1) that each action holds, and where the number drawn fell.
 

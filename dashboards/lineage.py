@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import httpx
 import streamlit as st
+from quoting import code
 
 from decisions.settings import settings
 
@@ -34,7 +35,7 @@ def decided_by(domain: str, batch: str) -> str:
 
 def _airflow(dag: str, run: str) -> str:
     base = settings().airflow_url
-    words = f"`{run}` of `{dag}`"
+    words = f"{code(run)} of {code(dag)}"
     if base is None:
         return words
     return f"[{words}]({base}/dags/{quote(dag)}/runs/{quote(run)})"
@@ -42,21 +43,21 @@ def _airflow(dag: str, run: str) -> str:
 
 def _airflow_of_date(dag: str, date: str) -> str:
     base = settings().airflow_url
-    words = f"the run of `{dag}` for {date}"
+    words = f"the run of {code(dag)} for {date}"
     return words if base is None else f"{words} ([all its runs]({base}/dags/{quote(dag)}/runs))"
 
 
 def tracked(domain: str, number: int) -> str:
     """The MLflow run of a generation, as Markdown; how to find it where MLflow does not answer."""
     base = settings().mlflow_url
-    words = f"run “generation {number}” of the experiment `{domain}`"
+    words = f"run “generation {number}” of the experiment {code(domain)}"
     if base is None:
         return f"{words} (no MLflow is configured here: DECISIONS_MLFLOW_URL)"
     found = _mlflow_run(base, domain, number)
     if found is None:
         return f"{words} (not found at {base}: it is published after the verdict)"
     experiment, run = found
-    return f"[`{run}`]({base}/#/experiments/{experiment}/runs/{run}), {words}"
+    return f"[{code(run)}]({base}/#/experiments/{quote(experiment)}/runs/{quote(run)}), {words}"
 
 
 @st.cache_data(ttl="60s", show_spinner=False, scope="session")

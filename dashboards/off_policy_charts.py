@@ -4,7 +4,7 @@ from typing import Any
 
 import altair as alt
 import polars as pl
-from charts import Layers
+from charts import Layers, composed_once
 
 # Okabe and Ito (2008); a shape of its own tells each apart without colour.
 WHOSE = {
@@ -18,6 +18,7 @@ WHOSE = {
 _STEP, _STEP_OF_TWO = 34, 46  # pixels a row of one estimate, of two
 
 
+@composed_once
 def intervals(estimates: pl.DataFrame, *, title: str, zero: float | None = None) -> Layers:
     """One row a `name`, one mark and interval each of `whose`; a dashed line at `zero`.
 
@@ -66,6 +67,7 @@ def intervals(estimates: pl.DataFrame, *, title: str, zero: float | None = None)
     return drawn.properties(height=alt.Step(step, **{"for": "position"}))
 
 
+@composed_once
 def weights(heavy: pl.DataFrame) -> Layers:
     """The weights below which so many of the log's rows lie, on a logarithmic scale.
 

@@ -13,6 +13,7 @@ import provenance
 import queries
 import sign_in
 import streamlit as st
+from quoting import code, quoted
 from units import Unit, plans, unit_of
 
 Row = dict[str, Any]
@@ -63,9 +64,9 @@ def _summary(domain: str, row: Row, policy: str, unit: Unit) -> str:
         else f" It follows up decision `{row['parent_id']}`: search for that number to open it."
     )
     return (
-        f"About unit **{row['reference']}**, which arrived {row['observed_at'].strftime(TIME)}."
-        f" On {row['decided_at'].strftime(TIME)} generation {row['generation']} ({policy}) chose"
-        f" {said}, in the arm “{row['arm']}”, {chance}; {without}.{follows}"
+        f"About unit **{quoted(row['reference'])}**, which arrived"
+        f" {row['observed_at'].strftime(TIME)}. On {row['decided_at'].strftime(TIME)} generation"
+        f" {row['generation']} ({quoted(policy)}) chose {said}, in the arm “{quoted(row['arm'])}”, {chance}; {without}.{follows}"
         f"\n\n{_outcome(row, unit)}"
     )
 
@@ -206,13 +207,13 @@ def _options(domain: str, row: Row, unit: Unit) -> None:
     if options["score"].null_count() < options.height:
         left, right = st.columns(2)
         with left:
-            st.altair_chart(
+            st.vega_lite_chart(
                 decision_charts.scores(options, reward=unit.reward, symbol=unit.symbol)
             )
         with right:
-            st.altair_chart(decision_charts.propensities(options, symbol=unit.symbol))
+            st.vega_lite_chart(decision_charts.propensities(options, symbol=unit.symbol))
     else:
-        st.altair_chart(decision_charts.propensities(options, symbol=unit.symbol))
+        st.vega_lite_chart(decision_charts.propensities(options, symbol=unit.symbol))
     st.dataframe(
         options.select(
             pl.col("number").alias("Number"),
@@ -268,13 +269,13 @@ def _draw(domain: str, row: Row) -> None:
         strip(domain, row, row["probabilities"], f"{number}: the action it falls on was taken.")
     elif row["arm_propensity"] == 1:
         st.markdown(
-            f"The unit fell into the arm “{row['arm']}”, where nothing is left to chance: it takes"
-            f" this action. ({number}, which changes nothing there.)"
+            f"The unit fell into the arm “{quoted(row['arm'])}”, where nothing is left to chance:"
+            f" it takes this action. ({number}, which changes nothing there.)"
         )
     else:
         st.markdown(
-            f"The unit fell into the arm “{row['arm']}”, and there the action had the chance"
-            f" {100 * row['arm_propensity']:.3g} %. {number}. The chances within an arm are not"
+            f"The unit fell into the arm “{quoted(row['arm'])}”, and there the action had the"
+            f" chance {100 * row['arm_propensity']:.3g} %. {number}. The chances within an arm are not"
             " kept, for they follow from the policy: “Replay now” computes them again and shows"
             " where the number fell."
         )
@@ -283,8 +284,8 @@ def _draw(domain: str, row: Row) -> None:
 def strip(domain: str, row: Row, shares: list[float], words: str) -> None:
     """Where the number drawn fell among the actions' `shares` of the arm."""
     st.caption(
-        f"{words} Each action holds an interval as long as its chance in the arm “{row['arm']}”,"
-        " in the order of their numbers."
+        f"{words} Each action holds an interval as long as its chance in the arm"
+        f" “{quoted(row['arm'])}”, in the order of their numbers."
     )
     high = pl.Series(shares).cum_sum()
     drawn = int(row["action"][0])
@@ -296,7 +297,7 @@ def strip(domain: str, row: Row, shares: list[float], words: str) -> None:
             "role": ["drawn" if each == drawn else "other" for each in row["eligible"]],
         }
     ).filter(pl.col("high") > pl.col("low"))
-    st.altair_chart(decision_charts.draw(frame, uniform=row["uniform"]))
+    st.vega_lite_chart(decision_charts.draw(frame, uniform=row["uniform"]))
 
 
 def _lineage(domain: str, row: Row) -> None:
@@ -310,9 +311,9 @@ def _lineage(domain: str, row: Row) -> None:
     st.markdown(
         f"- Decided by {lineage.decided_by(domain, row['batch'])}\n"
         f"- Policy: generation {row['generation']}, {trained};"
-        f" artefact SHA-256 `{planned['digest']}`, code {planned['code_version']},"
+        f" artefact SHA-256 {code(planned['digest'])}, code {quoted(planned['code_version'])},"
         f" seed {planned['seed']}\n"
         f"- MLflow: {lineage.tracked(domain, row['generation'])}\n"
-        f"- Sealed in seal {row['seal']} (batch `{row['batch']}`) on"
-        f" {row['sealed_at'].strftime(TIME)}, digest `{row['seal_digest']}`"
+        f"- Sealed in seal {row['seal']} (batch {code(row['batch'])}) on"
+        f" {row['sealed_at'].strftime(TIME)}, digest {code(row['seal_digest'])}"
     )

@@ -188,27 +188,18 @@ def _number(given: Any) -> float | None:
     return None if given is None else float(given)
 
 
-def reasons() -> pl.DataFrame:
-    """One row a verdict: `domain`, `number`, `why` in words, and the gate's `margin`.
+def reasons(domain: str, *, first: int) -> pl.DataFrame:
+    """One row a verdict from generation `first` on: `number`, `why` in words, the gate's `margin`.
 
     The margin is what the lower bound of the difference had to exceed, in the domain's reward.
     """
+    unit = unit_of(domain)
     rows = [
-        {
-            "domain": row["domain"],
-            "number": row["number"],
-            **_reason(row["note"], row["reasons"], unit_of(row["domain"])),
-        }
-        for row in read("verdict/reasons").iter_rows(named=True)
+        {"number": row["number"], **_reason(row["note"], row["reasons"], unit)}
+        for row in read("verdict/reasons", domain=domain, first=first).iter_rows(named=True)
     ]
     return pl.DataFrame(
-        rows,
-        schema={
-            "domain": pl.String(),
-            "number": pl.Int32(),
-            "why": pl.String(),
-            "margin": pl.Float64(),
-        },
+        rows, schema={"number": pl.Int32(), "why": pl.String(), "margin": pl.Float64()}
     )
 
 

@@ -15,7 +15,10 @@ import polars as pl
 import queries
 import states
 import streamlit as st
+import tables
+from details import unfold
 from pressing import pressed
+from quoting import quoted
 
 from decisions.settings import required_database_url, settings
 from decisions.store import audit
@@ -30,6 +33,8 @@ TIME = "%-d %b %Y %H:%M:%S UTC"
 ROWS_A_PRESS = 2_000_000  # rows that a press of "Verify now" reads; more take a command
 ROWS_A_DOWNLOAD = 200_000  # rows that a page packs; more take a command
 SOME_SEALS = 100
+LATELY = 8  # changes of champion that are told at once
+MOST_REASONS = 20
 
 
 def page() -> None:
@@ -42,11 +47,9 @@ def page() -> None:
         return
     newest = queries.read("seal/newest", count=20)
     chain(summary, newest)
-    verification(summary, newest)
-    export(summary)
     promotions()
-    versions()
     quarantine()
+    unfold("Which code made it?", versions, key="versions")
 
 
 def chain(summary: pl.DataFrame, newest: pl.DataFrame) -> None:
@@ -63,31 +66,51 @@ def chain(summary: pl.DataFrame, newest: pl.DataFrame) -> None:
         " database does not know where it was anchored: `decisions audit anchor FILE` writes it,"
         " and a file given below is checked against the chain."
     )
-    with st.expander("Seals by domain and kind, and the newest links of the chain"):
-        st.dataframe(
-            summary.select(
-                pl.col("domain").alias("Domain"),
-                pl.col("kind").alias("Kind"),
-                pl.col("seals").alias("Seals"),
-                pl.col("rows").alias("Rows"),
-                _naive("first_sealed_at", "First sealed (UTC)"),
-                _naive("last_sealed_at", "Last sealed (UTC)"),
-            ),
-            hide_index=True,
-            height="content",
-        )
-        st.dataframe(
-            newest.select(
-                pl.col("number").alias("Seal"),
-                pl.col("domain").alias("Domain"),
-                pl.col("kind").alias("Kind"),
-                pl.col("batch").alias("Batch"),
-                pl.col("row_count").alias("Rows"),
-                _naive("sealed_at", "Sealed (UTC)"),
-                pl.col("digest").alias("SHA-256"),
-            ),
-            hide_index=True,
-        )
+    unfold(
+        "Verify: is what is stored what was sealed?",
+        lambda: verification(summary, newest),
+        key="verification",
+    )
+    asked = st.query_params
+    unfold(
+        "Take evidence elsewhere",
+        lambda: export(summary),
+        key="export",
+        opened="since" in asked or "until" in asked,
+    )
+    unfold(
+        "Seals by domain and kind, and the newest links of the chain",
+        lambda: seals(summary, newest),
+        key="seals",
+    )
+
+
+def seals(summary: pl.DataFrame, newest: pl.DataFrame) -> None:
+    """How much each domain has sealed, and the newest seals."""
+    st.dataframe(
+        summary.select(
+            pl.col("domain").alias("Domain"),
+            pl.col("kind").alias("Kind"),
+            pl.col("seals").alias("Seals"),
+            pl.col("rows").alias("Rows"),
+            _naive("first_sealed_at", "First sealed (UTC)"),
+            _naive("last_sealed_at", "Last sealed (UTC)"),
+        ),
+        hide_index=True,
+        height="content",
+    )
+    st.dataframe(
+        newest.select(
+            pl.col("number").alias("Seal"),
+            pl.col("domain").alias("Domain"),
+            pl.col("kind").alias("Kind"),
+            pl.col("batch").alias("Batch"),
+            pl.col("row_count").alias("Rows"),
+            _naive("sealed_at", "Sealed (UTC)"),
+            pl.col("digest").alias("SHA-256"),
+        ),
+        hide_index=True,
+    )
 
 
 def _naive(column: str, title: str) -> pl.Expr:
@@ -96,7 +119,6 @@ def _naive(column: str, title: str) -> pl.Expr:
 
 def verification(summary: pl.DataFrame, newest: pl.DataFrame) -> None:
     """The button that recomputes seals, and what came of its last press."""
-    st.subheader("Is what is stored what was sealed?")
     rows, seals = int(summary["rows"].sum()), int(newest["number"][0])
     everything, some = f"All {seals:,} seals", f"The newest {SOME_SEALS} seals"
     choices = [everything, some] if seals > SOME_SEALS else [everything]
@@ -160,7 +182,7 @@ def _progress(what: str, seals: int) -> "Generator[Callable[[Seal], None]]":
 def _verdict(found: audit.Audit) -> None:
     if found.broken is not None:
         st.error(
-            f"**Broken** at {found.broken}. Nothing below is to be trusted before this is"
+            f"**Broken** at {quoted(found.broken)}. Nothing below is to be trusted before this is"
             " understood: keep a copy of the database, and compare with an export or a backup.",
             icon=":material/gpp_bad:",
         )
@@ -176,7 +198,6 @@ def _verdict(found: audit.Audit) -> None:
 
 def export(summary: pl.DataFrame) -> None:
     """Evidence of a domain and a span as a file, or the command that writes it."""
-    st.subheader("Take evidence elsewhere")
     st.caption(
         "Rows as Parquet, policies, and the part of the chain that seals them: `decisions audit"
         " verify-export FOLDER` checks it on any machine, without this database."
@@ -195,7 +216,7 @@ def export(summary: pl.DataFrame) -> None:
         end = datetime(until.year, until.month, until.day, tzinfo=UTC) + timedelta(days=1)
     size = queries.read("seal/size", domain=domain, since=begin, until=end).row(0, named=True)
     if size["rows"] == 0:
-        st.info(f"Nothing of {domain} was sealed in that span: choose other days.")
+        st.info(f"Nothing of {quoted(domain)} was sealed in that span: choose other days.")
         return
     command = ["decisions audit export FOLDER", f"--domain {domain}"]
     command += [] if begin is None else [f"--since {begin:%Y-%m-%d}"]
@@ -237,37 +258,45 @@ def _packed(domain: str, since: datetime | None, until: datetime | None) -> byte
 
 
 def promotions() -> None:
-    """Every change of champion, as it was written down."""
+    """The last changes of champion, as they were written down, and the way to all of them."""
     st.subheader("Who promoted what, when and why?")
     st.caption(
         "Every change of champion in every domain, the last written first. “From” is the time it"
         " counts from, “sealed” that of the record. One promoted against the gate's verdict was"
         " promoted by hand."
     )
-    found = queries.read("promotion/recorded")
+    rows = queries.read("promotion/recorded").select(
+        pl.col("domain").alias("Domain"),
+        pl.format("{}: {}", "number", "policy").alias("Generation"),
+        pl.when(pl.col("promoted_by") == "begin")
+        .then(pl.lit("the beginning"))
+        .otherwise(pl.col("promoted_at").dt.strftime("%Y-%m-%d %H:%M"))
+        .alias("From (UTC)"),
+        pl.col("promoted_by").alias("By"),
+        pl.col("reason").alias("Why"),
+        pl.col("verdict").fill_null("none").alias("Gate's verdict"),
+        pl.col("code_version").alias("Code"),
+        pl.col("seal").alias("Seal"),
+        _naive("sealed_at", "Sealed (UTC)"),
+    )
+    tables.text(rows.drop("Code").head(LATELY), whole=("From (UTC)", "Sealed (UTC)"))
+    unfold(
+        f"All {rows.height:,} changes of champion, with the code that made them",
+        lambda: _grid(rows, wide="Why"),
+        key="promotions",
+    )
+
+
+def _grid(rows: pl.DataFrame, *, wide: str) -> None:
     st.dataframe(
-        found.select(
-            pl.col("domain").alias("Domain"),
-            pl.format("{}: {}", "number", "policy").alias("Generation"),
-            pl.when(pl.col("promoted_by") == "begin")
-            .then(pl.lit("the beginning"))
-            .otherwise(pl.col("promoted_at").dt.strftime("%Y-%m-%d %H:%M"))
-            .alias("From (UTC)"),
-            pl.col("promoted_by").alias("By"),
-            pl.col("reason").alias("Why"),
-            pl.col("verdict").fill_null("none").alias("Gate's verdict"),
-            pl.col("code_version").alias("Code"),
-            pl.col("seal").alias("Seal"),
-            _naive("sealed_at", "Sealed (UTC)"),
-        ),
+        rows,
         hide_index=True,
-        column_config={"Why": st.column_config.TextColumn(width="medium")},
+        column_config={wide: st.column_config.TextColumn(width="large")},
     )
 
 
 def versions() -> None:
     """Which code planned which generations."""
-    st.subheader("Which code made it?")
     st.caption(
         "A version is that of the package and a digest of its source, so that an edited file is"
         " another version."
@@ -296,26 +325,29 @@ def quarantine() -> None:
         "Rows that broke a rule are kept as text with the rule, under a seal, and are no part of"
         " the log. Mend them at their source: they come again with the next run."
     )
-    st.dataframe(
-        reasons.select(
-            pl.col("domain").alias("Domain"),
-            pl.col("kind").alias("Kind"),
-            pl.col("reason").alias("Reason"),
-            pl.col("rows").alias("Rows"),
-            _naive("first_quarantined_at", "First (UTC)"),
-            _naive("last_quarantined_at", "Last (UTC)"),
-        ),
-        hide_index=True,
-        column_config={"Reason": st.column_config.TextColumn(width="large")},
+    rows = reasons.select(
+        pl.col("domain").alias("Domain"),
+        pl.col("kind").alias("Kind"),
+        pl.col("reason").alias("Reason"),
+        pl.col("rows").alias("Rows"),
+        _naive("first_quarantined_at", "First (UTC)"),
+        _naive("last_quarantined_at", "Last (UTC)"),
     )
-    newest = queries.read("quarantine/newest", count=10)
-    with st.expander("The newest of these rows"):
-        for row in newest.iter_rows(named=True):
-            st.markdown(
-                f"{row['kind']} of {row['domain']}, set aside"
-                f" {row['quarantined_at'].strftime(TIME)} in seal {row['seal']}: {row['reason']}"
-            )
-            st.json(_readable(row["content"]), expanded=False)
+    tables.text(rows.head(MOST_REASONS), whole=("First (UTC)", "Last (UTC)"))
+    if rows.height > MOST_REASONS:
+        unfold(f"All {rows.height:,} reasons", lambda: _grid(rows, wide="Reason"), key="reasons")
+    unfold("The newest of these rows", newest_quarantined, key="quarantined")
+
+
+def newest_quarantined() -> None:
+    """The last rows that were set aside, as they came."""
+    for row in queries.read("quarantine/newest", count=10).iter_rows(named=True):
+        st.markdown(
+            f"{row['kind']} of {quoted(row['domain'])}, set aside"
+            f" {row['quarantined_at'].strftime(TIME)} in seal {row['seal']}:"
+            f" {quoted(row['reason'])}"
+        )
+        st.json(_readable(row["content"]), expanded=False)
 
 
 def _readable(content: str) -> object:

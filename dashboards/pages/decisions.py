@@ -9,6 +9,8 @@ import replaying
 import search
 import states
 import streamlit as st
+from details import unfold
+from quoting import code, quoted
 from units import unit_of
 
 
@@ -35,7 +37,7 @@ def one(domain: str, chosen: str) -> None:
     found = queries.read("decision/opened", domain=domain, decision_id=number)
     if found.is_empty():
         st.warning(
-            f"No decision {chosen} is stored in this domain. Search for it by its unit's"
+            f"No decision {quoted(chosen)} is stored in this domain. Search for it by its unit's"
             " reference, or choose another domain."
         )
         return
@@ -54,9 +56,10 @@ def many(domain: str) -> None:
     if tallies.is_empty():
         states.empty(
             "Units of this domain have arrived, and none is decided yet: the next run of its"
-            f" decide step does that. (`{domain}_decide` in Airflow, or `decisions run`.)"
+            f" decide step does that. ({code(f'{domain}_decide')} in Airflow, or `decisions run`.)"
         )
         return
+    _fields(domain, tallies)
     wanted = _wanted(domain, tallies)
     rows = search.found(wanted, tallies)
     if rows.is_empty():
@@ -77,36 +80,49 @@ def _turn(below: int | None) -> None:
         st.query_params["below"] = str(below)
 
 
-def _wanted(domain: str, tallies: pl.DataFrame) -> search.Wanted:
-    """What the fields of the search say."""
-    numbers = tallies["generation"].unique().sort(descending=True)
+def _fields(domain: str, tallies: pl.DataFrame) -> None:
+    """The fields of the search: what they say is in the address."""
+    choice.text("unit", "Unit or decision", placeholder="a reference, or an id")
+    asked = st.query_params
+    unfold(
+        "Narrow it down: by generation, arm, or day",
+        lambda: _narrower(domain, tallies),
+        key="search",
+        opened=any(name in asked for name in ("generation", "arm", "since", "until")),
+    )
+
+
+def _narrower(domain: str, tallies: pl.DataFrame) -> None:
     policies = queries.read("generation/described", domain=domain)
     titles: dict[str, str] = dict(
         policies.select(
             pl.col("number").cast(pl.String), name=pl.format("{}: {}", "number", "policy")
         ).iter_rows()
     )
-    columns = st.columns([3, 2, 2, 2, 2])
+    numbers = tallies["generation"].unique().sort(descending=True).cast(pl.String)
+    columns = st.columns(4)
     with columns[0]:
-        name = choice.text("unit", "Unit or decision", placeholder="a reference, or an id")
+        choice.some("generation", "Decided by", numbers.to_list(), titles)
     with columns[1]:
-        generation = choice.some(
-            "generation", "Decided by", [str(number) for number in numbers], titles
-        )
+        choice.some("arm", "Arm", tallies["arm"].unique().sort().to_list(), {})
     with columns[2]:
-        arm = choice.some("arm", "Arm", tallies["arm"].unique().sort().to_list(), {})
+        choice.day("since", "Arrived from")
     with columns[3]:
-        since = choice.day("since", "Arrived from")
-    with columns[4]:
-        until = choice.day("until", "Arrived until")
-    below = st.query_params.get("below", "")
+        choice.day("until", "Arrived until")
+
+
+def _wanted(domain: str, tallies: pl.DataFrame) -> search.Wanted:
+    """What the address asks for; what does not exist is not asked for."""
+    asked = st.query_params
+    numbers = tallies["generation"].unique().cast(pl.String).to_list()
+    generation, arm, below = (asked.get(name, "") for name in ("generation", "arm", "below"))
     return search.Wanted(
         domain=domain,
-        name=name,
-        generation=None if generation is None else int(generation),
-        arm=arm,
-        since=since,
-        until=until,
+        name=asked.get("unit", "").strip() or None,
+        generation=int(generation) if generation in numbers else None,
+        arm=arm if arm in tallies["arm"].to_list() else None,
+        since=choice.asked_day("since"),
+        until=choice.asked_day("until"),
         below=int(below) if below.isdecimal() else None,
     )
 
@@ -117,13 +133,13 @@ def _nothing(wanted: search.Wanted) -> str:
     units = queries.read("unit/of_reference", domain=wanted.domain, reference=wanted.name)
     if units.is_empty():
         return (
-            f"Nothing is stored under “{wanted.name}”. A reference must be given whole, as the"
-            " source writes it."
+            f"Nothing is stored under “{quoted(wanted.name)}”. A reference must be given whole, as"
+            " the source writes it."
         )
     arrived = units["observed_at"][0].strftime(opened.TIME)
     return (
-        f"Unit {wanted.name} arrived {arrived}. No decision about it matches: it waits for one,"
-        " was set aside (the audit page says why), or a field excludes it."
+        f"Unit {quoted(wanted.name)} arrived {arrived}. No decision about it matches: it waits for"
+        " one, was set aside (the audit page says why), or a field excludes it."
     )
 
 

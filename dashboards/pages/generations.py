@@ -4,29 +4,42 @@ from datetime import datetime, timedelta
 
 import charts
 import choice
-import lineage
+import generation_detail
 import polars as pl
-import provenance
 import queries
-import sign_in
 import states
 import streamlit as st
+import tables
 import verdicts
+from details import unfold
 from provenance import DATE
+from quoting import quoted
 from units import Unit, unit_of
 
+_PICKED = "a generation was picked"
+
+STEPS = {"train": "being trained", "evaluate": "being evaluated"}
+UNJUDGED = (*STEPS.values(), "waiting", "not judged")
+LATELY = 6  # generations, at least, that are told in full; those of a cut-off stay together
+DRAWN = 40  # newest generations of the charts
 VERDICTS = {"promote": "passed", "hold": "held", "reject": "rejected", "unchanged": "unchanged"}
 
 
-def presented(timeline: pl.DataFrame, promotions: pl.DataFrame, unit: Unit) -> pl.DataFrame:
+def presented(
+    timeline: pl.DataFrame, promotions: pl.DataFrame, in_work: pl.DataFrame, unit: Unit
+) -> pl.DataFrame:
     """Generations but the baseline, in the domain's unit; what has no finite interval has none.
 
-    One that passed the gate is "promoted" when it did become champion.
+    One that passed the gate is "promoted" when it did become champion. `in_work` has those that a
+    worker trains or evaluates now.
     """
     numbers = [
         f"{name}{end}" for name in ("value", "difference") for end in ("", "_lower", "_upper")
     ]
     became = pl.col("number").is_in(promotions["number"].implode())
+    newest = pl.col("cutoff") == pl.col("cutoff").max()
+    waiting = "waiting" if in_work.height else "not judged"
+    steps: dict[int, str] = dict(in_work.select("number", "step").iter_rows())
     return (
         timeline.filter(pl.col("number") > 0)
         .with_columns(
@@ -38,6 +51,10 @@ def presented(timeline: pl.DataFrame, promotions: pl.DataFrame, unit: Unit) -> p
             .then(pl.lit("refused"))
             .when((pl.col("verdict") == "promote") & became)
             .then(pl.lit("promoted"))
+            .when(pl.col("verdict").is_null() & pl.col("number").is_in(list(steps)))
+            .then(pl.col("number").replace_strict(steps, default="").replace(STEPS))
+            .when(pl.col("verdict").is_null() & newest)
+            .then(pl.lit(waiting))
             .otherwise(pl.col("verdict").replace(VERDICTS).fill_null("not judged"))
             .alias("verdict")
         )
@@ -68,26 +85,27 @@ def headline(
     champion = promotions.row(-1, named=True)
     newest = generations.filter(pl.col("cutoff") == pl.col("cutoff").max())
     made = promotions.filter(pl.col("number").is_in(newest["number"].implode()))
-    waiting = newest.filter(pl.col("verdict") == "not judged").height
+    waiting = newest.filter(pl.col("verdict").is_in(UNJUDGED))
     if made.height:
         became = made.row(-1, named=True)
-        result = f"**generation {became['number']} ({became['policy']}) became champion**"
+        name = f"{became['number']} ({quoted(became['policy'])})"
+        result = f"**generation {name} became champion**"
         gain = interval(newest, "difference").to_list()[
             newest["number"].to_list().index(became["number"])
         ]
         if gain != "unknown":
             result += f", estimated {gain} {unit.points} against the champion before it"
         if became["promoted_by"] != "gate":
-            result += f", promoted by {became['promoted_by']}"
-    elif waiting:
-        result = f"**{waiting} are not judged yet**, and none has become champion"
+            result += f", promoted by {quoted(became['promoted_by'])}"
+    elif waiting.height:
+        result = f"{_unjudged(waiting)}, and none has become champion"
     else:
         result = "none became champion: **the champion stays**"
     st.markdown(
         f"Of the {newest.height} candidates of {newest['cutoff'][0].strftime(DATE)}, {result}."
     )
     columns = st.columns(4)
-    columns[0].metric("Champion", f"{champion['number']}: {champion['policy']}")
+    columns[0].metric("Champion", f"{champion['number']}: {quoted(champion['policy'])}")
     columns[1].metric(
         "Champion since",
         "the beginning"
@@ -102,23 +120,54 @@ def headline(
             help=f"{unit.reward}, in {unit.symbol}",
         )
     else:
-        judged = (generations["verdict"] != "not judged").sum()
+        judged = (~generations["verdict"].is_in(UNJUDGED)).sum()
         columns[2].metric("Candidates judged", f"{judged}")
     columns[3].metric("Decisions logged", f"{timeline['decisions_logged'].sum():,}")
 
 
+def _unjudged(waiting: pl.DataFrame) -> str:
+    """How many candidates wait for a verdict, and what is done about it."""
+    states = waiting.group_by("verdict", maintain_order=True).len().rows()
+    words = {"waiting": "waiting for it", "not judged": "not judged"}
+    told = ", ".join(f"{count} {words.get(state, state)}" for state, count in states)
+    return f"**no verdict yet on {waiting.height}** ({told})"
+
+
+def lately(generations: pl.DataFrame, why: pl.DataFrame, unit: Unit) -> None:
+    """The newest generations with the gate's verdict on each, in full."""
+    st.subheader("Did the last ones earn their place?")
+    newest = generations.tail(LATELY)
+    newest = generations.filter(pl.col("cutoff") >= newest["cutoff"].min())
+    tables.text(
+        newest.join(why, on="number", how="left", maintain_order="left")
+        .select(
+            pl.format("{}: {}", "number", "policy").alias("Generation"),
+            pl.col("cutoff").dt.strftime("%-d %b %Y, %H:%M").alias("Data until (UTC)"),
+            pl.col("verdict").alias("Verdict"),
+            interval(newest, "difference").alias(f"Against the champion, {unit.points}"),
+            pl.col("why").fill_null("").alias("Why"),
+        )
+        .reverse(),
+        whole=("Data until (UTC)", "Verdict"),
+    )
+
+
 def table(generations: pl.DataFrame, why: pl.DataFrame, unit: Unit) -> None:
-    """One row a generation, the newest first; a click chooses one."""
+    """One row a generation, the newest first; a click opens one."""
+    st.caption(
+        "“Why” names the lower bound that the gate asked for: where several candidates compete it"
+        " is below that of the interval shown. Choose a row to read its verdict in full."
+    )
     rows = (
         generations.join(why, on="number", how="left", maintain_order="left")
         .select(
             pl.col("number").alias("Generation"),
             pl.col("policy").alias("Policy"),
             pl.col("cutoff").dt.replace_time_zone(None).alias("Data until (UTC)"),
-            pl.col("decisions_logged").alias("Decisions taken"),
-            interval(generations, "value").alias(f"Value, {unit.symbol}"),
-            interval(generations, "difference").alias(f"Difference, {unit.points}"),
             pl.col("verdict").alias("Verdict"),
+            interval(generations, "difference").alias(f"Difference, {unit.points}"),
+            interval(generations, "value").alias(f"Value, {unit.symbol}"),
+            pl.col("decisions_logged").alias("Decisions taken"),
             pl.col("why").fill_null("").alias("Why"),
         )
         .reverse()
@@ -128,6 +177,7 @@ def table(generations: pl.DataFrame, why: pl.DataFrame, unit: Unit) -> None:
         picked = st.session_state["generations table"]["selection"]["rows"]
         if picked:
             st.query_params["generation"] = str(rows["Generation"][picked[0]])
+            st.session_state["unfolded generation"] = st.session_state[_PICKED] = True
 
     st.dataframe(
         rows,
@@ -136,10 +186,13 @@ def table(generations: pl.DataFrame, why: pl.DataFrame, unit: Unit) -> None:
         on_select=choose,
         selection_mode="single-row",
         column_config={
+            "Generation": st.column_config.NumberColumn(width=80),
             "Why": st.column_config.TextColumn(width="large"),
             "Data until (UTC)": st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm"),
         },
     )
+    if st.session_state.pop(_PICKED, False):
+        st.rerun()  # the whole page: what is opened is another part of it
 
 
 def interval(generations: pl.DataFrame, name: str) -> pl.Series:
@@ -157,156 +210,53 @@ def interval(generations: pl.DataFrame, name: str) -> pl.Series:
     )
 
 
-def estimates(generations: pl.DataFrame, why: pl.DataFrame, unit: Unit) -> None:
-    """Difference and value of each generation, side by side."""
-    judged = generations.filter(pl.col("difference").is_not_null())
+def differences(generations: pl.DataFrame, why: pl.DataFrame, unit: Unit) -> None:
+    """Difference of each of the newest generations from the champion of its time."""
+    newest = generations.tail(DRAWN)
+    judged = newest.filter(pl.col("difference").is_not_null())
     if judged.height:
-        levels = judged["level"].unique().sort()
-        level = " and ".join(f"{100 * each:.4g} %" for each in levels)
         limit = next(iter(why["margin"].drop_nulls().reverse()), 0.0) * unit.scale
-        left, right = st.columns(2)
-        with left:
-            st.subheader("Better than the champion?")
-            st.caption(
-                "Candidate minus the champion of its time, on the same held-out decisions or"
-                f" simulated episodes, with its {level} interval. **Only an interval wholly above"
-                f" the dashed line, the gate's limit of {limit:+.2f} {unit.points}, can be"
-                " promoted**, and the gate asks more of each where several compete."
-            )
-            st.altair_chart(charts.difference(judged, limit=limit, points=unit.points))
-        with right:
-            st.subheader("What would it earn?")
-            st.caption(
-                f"Estimated {unit.reward} of each candidate, in {unit.symbol}, with its {level}"
-                " interval. It also moves with the days it was judged on: compare candidates on"
-                " the left."
-            )
-            st.altair_chart(charts.value(judged, reward=unit.reward, symbol=unit.symbol))
-    missing = generations.filter(pl.col("verdict") == "refused")
+        older = generations.height - newest.height
+        st.caption(
+            "Candidate minus the champion of its time, on the same held-out decisions or simulated"
+            f" episodes, with its {_levels(judged)} interval. **Only an interval wholly above the"
+            f" dashed line, the gate's limit of {limit:+.2f} {unit.points}, can be promoted**, and"
+            " the gate asks more of each where several compete."
+            + (f" The newest {newest.height}; {older} older ones are below." if older else "")
+        )
+        st.vega_lite_chart(charts.difference(judged, limit=limit, points=unit.points))
+    missing = newest.filter(pl.col("verdict") == "refused")
     if missing.height:
-        names = ", ".join(f"{n} ({p})" for n, p in missing.select("number", "policy").iter_rows())
+        names = ", ".join(
+            f"{number} ({quoted(policy)})"
+            for number, policy in missing.select("number", "policy").iter_rows()
+        )
         st.caption(f"Not drawn, since the logs cannot support an answer: generations {names}.")
 
 
-def one(domain: str, described: pl.DataFrame, promotions: pl.DataFrame, unit: Unit) -> None:
-    """The chosen generation: the gate's rules in full, its reigns, where it came from."""
-    numbers: list[int] = described["number"].reverse().to_list()
-    titles: dict[int, str] = dict(
-        described.select("number", name=pl.format("{}: {}", "number", "policy")).iter_rows()
-    )
-    number = choice.generation(numbers, titles)
-    row = described.row(by_predicate=pl.col("number") == number, named=True)
-    verdict(row, unit)
-    if fallback := provenance.details_of(row).get("fallback"):
-        st.warning(f"It learned nothing, and takes every action alike: {fallback}.")
-    ruled = promotions.filter(pl.col("number") == number)
-    for reign in ruled.iter_rows(named=True):
-        st.markdown(
-            f"Champion from the beginning: {reign['reason']}."
-            if reign["promoted_by"] == "begin"
-            else f"Champion from {reign['promoted_at'].strftime(DATE)}, promoted by"
-            f" {reign['promoted_by']}: {reign['reason']}."
-        )
-    st.markdown(
-        f"- Trained by {lineage.trained_by(domain, row['cutoff'], provenance.details_of(row))}"
-        f"\n- Mirrored in MLflow as {lineage.tracked(domain, number)}"
-        f"\n- Planned under seal {row['seal']}; the audit page verifies it"
-    )
-    left, right = st.columns(2)
-    with left:
-        sign_in.link("off_policy", "Its estimates", domain=domain, generation=str(number))
-    with right:
-        sign_in.link("decisions", "Its decisions", domain=domain, generation=str(number))
+def _levels(judged: pl.DataFrame) -> str:
+    levels = judged["level"].unique().sort()
+    return " and ".join(f"{100 * each:.4g} %" for each in levels)
 
 
-def verdict(row: provenance.Row, unit: Unit) -> None:
-    """What the gate said of a generation, rule by rule."""
-    if row["outcome"] is None:
-        st.info(
-            "This is the baseline: it came first, and nothing was asked of it."
-            if row["parent"] is None
-            else "The gate has not judged this generation yet: its run is under way, or stopped."
-        )
-        return
-    note = f": {row['note']}" if row["note"] else ""
-    st.markdown(
-        f"The gate's verdict of {row['judged_at'].strftime(DATE)}: **{row['outcome']}**{note}."
-    )
-    if row["outcome"] == "unchanged":
-        st.caption(
-            "It decides as the champion does: nothing was compared, no error was spent, and the"
-            " candidates that wait go on waiting."
-        )
+def values(generations: pl.DataFrame, unit: Unit) -> None:
+    """Value of each of the newest generations."""
+    judged = generations.tail(DRAWN).filter(pl.col("value").is_not_null())
+    if judged.is_empty():
+        st.info("Nothing has been evaluated yet.")
         return
     st.caption(
-        "Each rule of the gate, what was measured and what is allowed. One that is not kept holds"
-        " the candidate; it is rejected where the whole interval of the difference is against it."
+        f"Estimated {unit.reward} of each candidate, in {unit.symbol}, with its"
+        f" {_levels(judged)} interval. It also moves with the days it was judged on: compare"
+        " candidates by their difference."
     )
-    st.table(
-        verdicts.rules(row["reasons"], unit).select(
-            pl.when("kept").then(pl.lit("✓ kept")).otherwise(pl.lit("✗ not kept")).alias("Kept"),
-            pl.col("title").alias("Rule"),
-            pl.col("measured").alias("Measured"),
-            pl.col("allowed").alias("Allowed"),
-            pl.col("tells").alias("What it tells"),
-        ),
-        hide_index=True,
-        border="horizontal",
-    )
+    st.vega_lite_chart(charts.value(judged, reward=unit.reward, symbol=unit.symbol))
 
 
-def compare(domain: str, described: pl.DataFrame, unit: Unit) -> None:
-    """What differs between two generations; `?compare=a,b` in the address."""
-    names = [str(number) for number in described["number"].reverse()]
-    titles: dict[str, str] = dict(
-        described.select(
-            pl.col("number").cast(pl.String), name=pl.format("{}: {}", "number", "policy")
-        ).iter_rows()
-    )
-    asked = [each for each in st.query_params.get("compare", "").split(",") if each in names]
-    chosen = st.query_params.get("generation", names[0])
-    parent = described.filter(pl.col("number").cast(pl.String) == chosen)["parent"].to_list()
-    usual = [str(parent[0]) if parent and parent[0] is not None else names[-1], chosen]
-    begin = asked if len(asked) == 2 else usual
-    given: list[str] = []
-    for column, label, name in zip(st.columns(2), ("One", "The other"), begin, strict=True):
-        with column:
-            index = names.index(name) if name in names else 0
-            given.append(
-                st.selectbox(label, names, index=index, format_func=lambda each: titles[each])
-            )
-    if given != begin:
-        st.query_params["compare"] = ",".join(given)
-        st.rerun()  # or the fields would lose the next choice: see `choice`
-    first, second = (
-        provenance.fields(
-            described.row(by_predicate=pl.col("number") == int(each), named=True),
-            queries.read("evaluation/of_generation", domain=domain, number=int(each)),
-            unit,
-        )
-        for each in given
-    )
-    if given[0] == given[1]:
-        st.info("Choose two generations: this is one and the same.")
-        return
-    both = provenance.differences(
-        first, second, names=(f"Generation {given[0]}", f"Generation {given[1]}")
-    )
-    if not st.toggle("Also what is the same"):
-        both = both.filter(~pl.col("Same"))
-    if both.is_empty():
-        st.info("Nothing that is recorded differs.")
-        return
-    st.dataframe(
-        both.with_columns(pl.when("Same").then(pl.lit("=")).otherwise(pl.lit("≠")).alias("Same")),
-        hide_index=True,
-        height="content",
-        column_config={
-            "Of": st.column_config.TextColumn(width=90),
-            "Field": st.column_config.TextColumn(width=330),
-            "Same": st.column_config.TextColumn(width=50),
-        },
-    )
+def champions(changes: pl.DataFrame, *, last: datetime) -> None:
+    """Who was champion, and when."""
+    st.caption("One bar a reign, from its promotion to the next. Dates are those decided for.")
+    st.vega_lite_chart(charts.champions(reigns(changes, last=last)))
 
 
 def page() -> None:
@@ -321,33 +271,41 @@ def page() -> None:
     unit = unit_of(domain)
     mine = timeline.filter(pl.col("domain") == domain)
     changes = promotions.filter(pl.col("domain") == domain)
-    generations = presented(mine, changes, unit)
+    in_work = queries.read("generation/in_work", domain=domain)
+    generations = presented(mine, changes, in_work, unit)
     if generations.is_empty() or changes.is_empty():
         states.empty(
             "Only the baseline exists yet. The first generation appears after the next run."
         )
         return
     headline(generations, changes, mine, unit)
-    why = verdicts.reasons().filter(pl.col("domain") == domain)
-    estimates(generations, why, unit)
-    st.subheader("Who was champion, and when?")
-    st.caption("One bar a reign, from its promotion to the next. Dates are those decided for.")
-    st.altair_chart(charts.champions(reigns(changes, last=mine["cutoff"].sort()[-1])))
-    st.subheader("Every generation, the newest first")
-    st.caption(
-        "“Why” names the lower bound that the gate asked for: where several candidates compete it"
-        " is below that of the interval shown. Choose a row to read its verdict below."
+    why = verdicts.reasons(domain, first=generations.tail(DRAWN)["number"][0])
+    lately(generations, why, unit)
+    differences(generations, why, unit)
+    unfold("What would each earn?", lambda: values(generations, unit), key="values")
+    unfold(
+        "Who was champion, and when?",
+        lambda: champions(changes, last=mine["cutoff"].max()),
+        key="champions",
     )
-    table(generations, why, unit)
-    described = queries.read("generation/described", domain=domain)
-    st.subheader("One generation")
-    one(domain, described, changes, unit)
-    st.subheader("What differs between two?")
-    st.caption(
-        "Everything that is recorded of two generations: recipe, data, code, seeds, configuration,"
-        " artefact, verdict and evaluation."
+    unfold(
+        "Every generation, the newest first",
+        lambda: table(generations, verdicts.reasons(domain, first=0), unit),
+        key="generations",
     )
-    compare(domain, described, unit)
+    asked = st.query_params
+    unfold(
+        "One generation: the gate's rules, its reigns, where it came from",
+        lambda: generation_detail.one(domain, changes, unit),
+        key="generation",
+        opened="generation" in asked,
+    )
+    unfold(
+        "What differs between two?",
+        lambda: generation_detail.compare(domain, unit),
+        key="compare",
+        opened="compare" in asked,
+    )
 
 
 states.shown("generations", page)

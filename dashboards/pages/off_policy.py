@@ -11,8 +11,11 @@ import queries
 import sign_in
 import states
 import streamlit as st
+import tables
 import verdicts
+from details import unfold
 from provenance import DATE
+from quoting import quoted
 from units import Unit, plans, unit_of
 
 ESTIMATORS = {
@@ -113,7 +116,7 @@ def from_simulation(
         .sort("value", descending=True)
     )
     if rows.height:
-        st.altair_chart(off_policy_charts.intervals(rows, title=f"Value, {unit.symbol}"))
+        st.vega_lite_chart(off_policy_charts.intervals(rows, title=f"Value, {unit.symbol}"))
     st.subheader("What else was checked?")
     checked(evaluation, verdict, unit)
 
@@ -151,8 +154,8 @@ def headline(domain: str, number: int, evaluation: pl.DataFrame, unit: Unit) -> 
     )
     if "refusal" in rows:
         st.warning(
-            f"**The logs cannot answer.** {rows['refusal']['note']}. No value is shown, the gate"
-            " holds the candidate, and the champion stays. What helps: more exploration in the"
+            f"**The logs cannot answer.** {quoted(rows['refusal']['note'])}. No value is shown, the"
+            " gate holds the candidate, and the champion stays. What helps: more exploration in the"
             " log, a longer holdout, or a candidate nearer to what was logged.",
             icon=":material/block:",
         )
@@ -179,6 +182,7 @@ def estimates(evaluation: pl.DataFrame, verdict: pl.DataFrame, unit: Unit) -> No
     """Every estimator of the difference and of both values, with the baselines."""
     main = evaluation.filter(pl.col("role") == "difference").row(0, named=True)
     primary, level = str(main["method"]).partition(",")[0], 100 * main["level"]
+    read = quoted(primary)
     rows = scaled(evaluation, unit)
     differences = rows.filter(pl.col("of") == "difference").with_columns(
         whose=pl.when(pl.col("name") == primary)
@@ -198,11 +202,11 @@ def estimates(evaluation: pl.DataFrame, verdict: pl.DataFrame, unit: Unit) -> No
         st.subheader("Does it earn more?")
         st.caption(
             f"Candidate minus champion in {unit.points}, by each estimator, with its {level:g} %"
-            f" interval; the dashed line is the gate's limit. **The gate reads {primary}.** Where"
+            f" interval; the dashed line is the gate's limit. **The gate reads {read}.** Where"
             " several estimators agree, no single assumption carries the answer."
         )
         if differences.height:
-            st.altair_chart(
+            st.vega_lite_chart(
                 off_policy_charts.intervals(
                     differences, title=f"Difference, {unit.points}", zero=limit
                 )
@@ -211,22 +215,30 @@ def estimates(evaluation: pl.DataFrame, verdict: pl.DataFrame, unit: Unit) -> No
         st.subheader("What would each earn?")
         st.caption(
             f"{unit.reward[:1].upper()}{unit.reward[1:]} in {unit.symbol}, of candidate and"
-            f" champion by each estimator, of the baselines by {primary}, and as it was logged."
+            f" champion by each estimator, of the baselines by {read}, and as it was logged."
         )
         if values.height:
-            st.altair_chart(off_policy_charts.intervals(values, title=f"Value, {unit.symbol}"))
+            st.vega_lite_chart(off_policy_charts.intervals(values, title=f"Value, {unit.symbol}"))
     if set(BIASED) & set(rows["name"]):
         st.caption(
             "The intervals of DM, Switch-DR, DRos and clipped IPS do not know of their own bias: a"
             " narrow one is no stronger evidence."
         )
-    with st.expander("Every estimate in numbers, and what each estimator does"):
-        st.dataframe(
-            numbers(rows),
-            hide_index=True,
-            height="content",
-            column_config={"What it does": st.column_config.TextColumn(width="large")},
-        )
+    unfold(
+        "Every estimate in numbers, and what each estimator does",
+        lambda: in_numbers(rows),
+        key="numbers",
+    )
+
+
+def in_numbers(rows: pl.DataFrame) -> None:
+    """What the charts draw, as a table."""
+    st.dataframe(
+        numbers(rows),
+        hide_index=True,
+        height="content",
+        column_config={"What it does": st.column_config.TextColumn(width="large")},
+    )
 
 
 def scaled(evaluation: pl.DataFrame, unit: Unit) -> pl.DataFrame:
@@ -289,14 +301,19 @@ def support(evaluation: pl.DataFrame, verdict: pl.DataFrame, unit: Unit) -> None
         ],
         schema={"share": pl.String(), "weight": pl.Float64()},
     )
-    if heavy.height > 1:
-        st.caption(
-            "How often the candidate would take a logged action, over how often it was taken."
-            " Few heavy rows carry an estimate where the largest is far beyond the rest; weights"
-            " of zero, on actions it would never take, are not drawn."
-        )
-        st.altair_chart(off_policy_charts.weights(heavy))
     checked(evaluation, verdict, unit)
+    if heavy.height > 1:
+        unfold("How heavy are the weights?", lambda: weights(heavy), key="weights")
+
+
+def weights(heavy: pl.DataFrame) -> None:
+    """How heavy a few rows of the log weigh."""
+    st.caption(
+        "How often the candidate would take a logged action, over how often it was taken. Few"
+        " heavy rows carry an estimate where the largest is far beyond the rest; weights of zero,"
+        " on actions it would never take, are not drawn."
+    )
+    st.vega_lite_chart(off_policy_charts.weights(heavy))
 
 
 def checked(evaluation: pl.DataFrame, verdict: pl.DataFrame, unit: Unit) -> None:
@@ -310,7 +327,7 @@ def checked(evaluation: pl.DataFrame, verdict: pl.DataFrame, unit: Unit) -> None
         st.info("Nothing was checked in this evaluation.")
         return
     st.caption("Each check, what the gate allows where it has a limit, and what it tells.")
-    st.table(
+    tables.text(
         pl.DataFrame(
             [
                 {
@@ -322,8 +339,7 @@ def checked(evaluation: pl.DataFrame, verdict: pl.DataFrame, unit: Unit) -> None
                 for name in known
             ]
         ),
-        hide_index=True,
-        border="horizontal",
+        whole=("Measured", "Gate"),
     )
 
 

@@ -10,6 +10,8 @@ import queries
 import sign_in
 import states
 import streamlit as st
+import tables
+from details import unfold
 from plan_charts import REFERENCES
 
 PAST = 14  # decided days that are shown before the newest
@@ -46,13 +48,16 @@ def page() -> None:
     cells, items = _machines(asked), queries.read("plan/items", **asked)
     costs = _dated(queries.read("plan/costs", **asked, periods=PAST + 1))
     stocks = _dated(queries.read("plan/stock", **asked, periods=PAST + 1))
-    standing = queries.read("plan/standing", domain=domain, name_list=list(REFERENCES))
     headline(cells, items, costs, stocks)
     machines(domain, plant, cells, ink=ink)
     stock(stocks, items, ink=ink)
-    spent(costs, ink=ink)
-    learned(domain, standing)
-    gap(domain, standing, ink=ink)
+    unfold("What does it cost?", lambda: spent(costs, ink=ink), key="costs")
+    unfold("Does learning pay?", lambda: learned(domain), key="learning")
+    unfold("How much could still be gained?", lambda: gap(domain, ink=ink), key="gap")
+
+
+def _standing(domain: str) -> pl.DataFrame:
+    return queries.read("plan/standing", domain=domain, name_list=list(REFERENCES))
 
 
 def _dated(rows: pl.DataFrame) -> pl.DataFrame:
@@ -148,18 +153,20 @@ def machines(domain: str, plant: plan_words.Row, cells: pl.DataFrame, *, ink: st
             domain=domain,
             generation=str(plant["generation"]),
         )
-    with st.expander("The coming days as a table"):
-        ahead = cells.filter(pl.col("state") != "past")
-        st.dataframe(
-            ahead.select(
-                pl.col("day").alias("Day"),
-                pl.col("machine").alias("Machine"),
-                pl.col("makes").alias("Makes"),
-                pl.col("quantity").alias("Net quantity, units"),
-                pl.col("words").alias("State"),
-            ),
-            hide_index=True,
-        )
+    unfold("The coming days as a table", lambda: _coming(cells), key="machines")
+
+
+def _coming(cells: pl.DataFrame) -> None:
+    st.dataframe(
+        cells.filter(pl.col("state") != "past").select(
+            pl.col("day").alias("Day"),
+            pl.col("machine").alias("Machine"),
+            pl.col("makes").alias("Makes"),
+            pl.col("quantity").alias("Net quantity, units"),
+            pl.col("words").alias("State"),
+        ),
+        hide_index=True,
+    )
 
 
 def stock(rows: pl.DataFrame, items: pl.DataFrame, *, ink: str) -> None:
@@ -190,31 +197,31 @@ def stock(rows: pl.DataFrame, items: pl.DataFrame, *, ink: str) -> None:
         st.vega_lite_chart(plan_charts.stock(named, ink=ink, tall=item is not None))
     if item is None:
         st.caption(plan_words.left_out(items))
-    with st.expander("These figures as a table"):
-        st.dataframe(
-            named.select(
-                pl.col("item").alias("Item"),
-                pl.col("day").alias("Day"),
-                pl.col("words").alias("State"),
-                pl.col("made").alias("Made, net"),
-                pl.col("demand").alias("Demand"),
-                pl.col("lost").alias("Lost sales"),
-                pl.col("stock").alias("Stock"),
-                pl.col("low").alias("Corridor from"),
-                pl.col("middle").alias("Median"),
-                pl.col("high").alias("Corridor to"),
-                pl.col("lost_expected").alias("Lost sales expected"),
-            ),
-            hide_index=True,
-            column_config={
-                "Lost sales expected": st.column_config.NumberColumn(format="%.2f"),
-            },
-        )
+    unfold("These figures as a table", lambda: _stocks(named), key="stock table")
+
+
+def _stocks(named: pl.DataFrame) -> None:
+    st.dataframe(
+        named.select(
+            pl.col("item").alias("Item"),
+            pl.col("day").alias("Day"),
+            pl.col("words").alias("State"),
+            pl.col("made").alias("Made, net"),
+            pl.col("demand").alias("Demand"),
+            pl.col("lost").alias("Lost sales"),
+            pl.col("stock").alias("Stock"),
+            pl.col("low").alias("Corridor from"),
+            pl.col("middle").alias("Median"),
+            pl.col("high").alias("Corridor to"),
+            pl.col("lost_expected").alias("Lost sales expected"),
+        ),
+        hide_index=True,
+        column_config={"Lost sales expected": st.column_config.NumberColumn(format="%.2f")},
+    )
 
 
 def spent(costs: pl.DataFrame, *, ink: str) -> None:
     """Cost broken down, as it was and as it is expected."""
-    st.subheader("What does it cost?")
     st.caption(
         "Cost units a day of the whole plant. Left of the dashed line what the day cost, right of"
         " it, light, what the plan is expected to cost. A diamond is what the day was expected to"
@@ -235,20 +242,17 @@ def spent(costs: pl.DataFrame, *, ink: str) -> None:
     by_part = known.group_by("part", maintain_order=True).agg(pl.col("realised", "expected").sum())
     whole = by_part.select(pl.lit("all").alias("part"), pl.col("realised", "expected").sum())
     by_part = pl.concat([by_part, whole])
-    st.table(
+    tables.text(
         by_part.select(
             pl.col("part").alias(f"Over the {known['period'].n_unique()} days before"),
             pl.Series("Realised, cost units", [f"{each:.1f}" for each in by_part["realised"]]),
             pl.Series("Expected when decided", [f"{each:.1f}" for each in by_part["expected"]]),
-        ),
-        hide_index=True,
-        border="horizontal",
+        )
     )
 
 
-def learned(domain: str, standing: pl.DataFrame) -> None:
+def learned(domain: str) -> None:
     """Learning curves beside what does not learn."""
-    st.subheader("Does learning pay?")
     curves = queries.read("plan/curves", domain=domain)
     if curves.is_empty():
         st.info(
@@ -262,16 +266,17 @@ def learned(domain: str, standing: pl.DataFrame) -> None:
         " reach without learning, and the lower bound that no policy can go below."
     )
     references = (
-        standing.filter(pl.col("role") == "estimate")
+        _standing(domain)
+        .filter(pl.col("role") == "estimate")
         .sort("cost", descending=True)
         .with_columns(pl.format("{}: {}", "name", pl.col("cost").round(2)).alias("label"))
     )
     st.vega_lite_chart(plan_charts.learning(curves, references))
 
 
-def gap(domain: str, standing: pl.DataFrame, *, ink: str) -> None:
+def gap(domain: str, *, ink: str) -> None:
     """The champion between the bound, the heuristics and its candidates."""
-    st.subheader("How much could still be gained?")
+    standing = _standing(domain)
     if standing.is_empty():
         st.info(
             "Nothing has been evaluated against the champion yet: its gap to the bound is not"

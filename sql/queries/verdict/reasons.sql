@@ -1,9 +1,9 @@
 -- Each rule that the gate held a generation against, as JSON, and what was measured.
--- Grain: one row a verdict.
+-- Grain: one row a verdict. Parameters: domain, first (the lowest number of a generation).
 select
-    v.domain,
-    v.number,
-    v.reasons,
-    v.note
-from verdict as v
-order by v.domain, v.number;
+    number,
+    reasons,
+    note
+from verdict
+where domain = :domain and number >= :first
+order by number;
