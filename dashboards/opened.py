@@ -66,7 +66,8 @@ def _summary(domain: str, row: Row, policy: str, unit: Unit) -> str:
     return (
         f"About unit **{quoted(row['reference'])}**, which arrived"
         f" {row['observed_at'].strftime(TIME)}. On {row['decided_at'].strftime(TIME)} generation"
-        f" {row['generation']} ({quoted(policy)}) chose {said}, in the arm “{quoted(row['arm'])}”, {chance}; {without}.{follows}"
+        f" {row['generation']} ({quoted(policy)}) chose {said}, in the arm"
+        f" “{quoted(row['arm'])}”, {chance}; {without}.{follows}"
         f"\n\n{_outcome(row, unit)}"
     )
 
@@ -275,9 +276,9 @@ def _draw(domain: str, row: Row) -> None:
     else:
         st.markdown(
             f"The unit fell into the arm “{quoted(row['arm'])}”, and there the action had the"
-            f" chance {100 * row['arm_propensity']:.3g} %. {number}. The chances within an arm are not"
-            " kept, for they follow from the policy: “Replay now” computes them again and shows"
-            " where the number fell."
+            f" chance {100 * row['arm_propensity']:.3g} %. {number}. The chances within an arm are"
+            " not kept, for they follow from the policy: “Replay now” computes them again and"
+            " shows where the number fell."
         )
 
 

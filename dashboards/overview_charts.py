@@ -12,7 +12,7 @@ import charts
 import polars as pl
 from units import Unit
 
-_WIDTH, _HEIGHT = 440, 130
+_WIDTH, _HEIGHT = 300, 120
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 12, 20
 _INK = "#808495"  # legible on a light and on a dark page
 Point = tuple[float, float]
@@ -42,7 +42,7 @@ def spark(cycles: pl.DataFrame, unit: Unit) -> str:
         *(_band(run, at) for run in _runs(scaled, "lower", "upper")),
         f'<path d="M{_LEFT} {zero:.1f}H{right}" stroke="{_INK}" stroke-dasharray="6 4"/>',
         *(_line([at(cycle, gain) for cycle, gain in run]) for run in _runs(scaled, "gain")),
-        *(_words(_LEFT - 6, at(0, y)[1] + 4, f"{y:+.1f}", "end") for y in sorted({low, high})),
+        *(_words(_LEFT - 6, at(0, y)[1] + 4, f"{y:+.2g}", "end") for y in sorted({low, high})),
         _words(_LEFT, bottom, f"{first:%-d %b}", "start"),
         _words(right, bottom, f"{last:%-d %b}", "end"),
     )

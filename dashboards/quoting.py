@@ -7,8 +7,6 @@ whoever looks at it. Whatever comes from the store, the address or a file goes t
 import re
 from html import escape
 
-import polars as pl
-
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 # Streamlit looks for addresses, icons and arrows after it has read the Markdown, where backslashes
 # are gone: an invisible word joiner keeps their letters apart.
@@ -18,8 +16,19 @@ _READ_LATER = re.compile(r"(?<=[:@])(?=\S)|(?<=www)(?=\.)|(?<=[<>~-])(?=[<>=-])"
 
 def quoted(text: object) -> str:
     """Markdown that shows the text as it is, on one line."""
-    apart = _READ_LATER.sub(_JOINER, " ".join(str(text).split()))
-    return _PUNCTUATION.sub(r"\\\1", apart)
+    return _escaped(" ".join(str(text).split()))
+
+
+def _escaped(line: str) -> str:
+    return _PUNCTUATION.sub(r"\\\1", _READ_LATER.sub(_JOINER, line))
+
+
+def prose(text: object) -> str:
+    """As `quoted`, of a sentence of ours that was stored: what is between backticks is code."""
+    parts = " ".join(str(text).split()).split("`")
+    if len(parts) % 2 == 0:
+        return quoted(text)
+    return "".join(code(part) if odd % 2 else _escaped(part) for odd, part in enumerate(parts))
 
 
 def code(text: object) -> str:
@@ -29,11 +38,6 @@ def code(text: object) -> str:
     fence = "`" * (longest + 1)
     space = " " if not line or "`" in (line[0], line[-1]) else ""
     return f"{fence}{space}{line}{space}{fence}"
-
-
-def quoted_column(name: str) -> pl.Expr:
-    """As `quoted`, of a column."""
-    return pl.col(name).map_elements(quoted, return_dtype=pl.String)
 
 
 def html(text: object) -> str:

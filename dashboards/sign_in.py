@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 import streamlit as st
 from contents import CONTENTS
-from quoting import quoted
+from quoting import prose, quoted
 from roles import ROLES, allowed, least_role, read_roles, role_of
 from streamlit.errors import StreamlitSecretNotFoundError
 
@@ -52,7 +52,7 @@ def visitor() -> Visitor | None:
     try:
         role = role_of(claims, read_roles(settings().roles_file))
     except StackError as error:
-        raise Refused(f"{quoted(error)}. {GUIDE}") from error
+        raise Refused(f"{prose(error)}. {GUIDE}") from error
     if role is None:
         raise Refused(
             f"{quoted(name)} has no role here. Whoever runs this dashboard can give you one, by"

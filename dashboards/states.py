@@ -6,7 +6,7 @@ from collections.abc import Callable
 import menu
 import streamlit as st
 from contents import CONTENTS
-from quoting import quoted
+from quoting import prose
 
 from decisions.errors import DecisionsError
 
@@ -39,7 +39,7 @@ def guarded(part: Callable[[], None], *, name: str = "page") -> None:
 
 def failed(why: str, name: str) -> None:
     """Says that the figures of a part cannot be read, and what to do."""
-    st.error(f"The figures cannot be read. {quoted(why.rstrip('.'))}.")
+    st.error(f"The figures cannot be read. {prose(why.rstrip('.'))}.")
     st.markdown(
         "Start the local stack with `decisions up`, or the database that the message names, wait a"
         " moment, and try again."

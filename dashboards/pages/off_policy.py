@@ -139,24 +139,24 @@ def headline(domain: str, number: int, evaluation: pl.DataFrame, unit: Unit) -> 
     )
     columns[1].metric(
         "Effective sample size",
-        verdicts.measured("ess", checks.get("ess"), unit),
+        _short("ess", checks, unit),
         help=verdicts.check("ess").tells,
     )
     columns[2].metric(
         "Share that informs",
-        verdicts.measured("ess_share", checks.get("ess_share"), unit),
+        _short("ess_share", checks, unit),
         help=verdicts.check("ess_share").tells,
     )
     columns[3].metric(
         "Largest weight",
-        verdicts.measured("max_weight", checks.get("max_weight"), unit),
+        _short("max_weight", checks, unit),
         help=verdicts.check("max_weight").tells,
     )
     if "refusal" in rows:
         st.warning(
-            f"**The logs cannot answer.** {quoted(rows['refusal']['note'])}. No value is shown, the"
-            " gate holds the candidate, and the champion stays. What helps: more exploration in the"
-            " log, a longer holdout, or a candidate nearer to what was logged.",
+            f"**The logs cannot answer.** {quoted(rows['refusal']['note'])}. No value is shown,"
+            " the gate holds the candidate, and the champion stays. What helps: more exploration"
+            " in the log, a longer holdout, or a candidate nearer to what was logged.",
             icon=":material/block:",
         )
     left, right = st.columns(2)
@@ -166,6 +166,11 @@ def headline(domain: str, number: int, evaluation: pl.DataFrame, unit: Unit) -> 
         )
     with right:
         sign_in.link("oscillation", "Estimates over the cycles", domain=domain)
+
+
+def _short(name: str, checks: dict[str, float], unit: Unit) -> str:
+    """A check as a figure has room for it."""
+    return verdicts.measured(name, checks[name], unit) if name in checks else "unknown"
 
 
 def refused(evaluation: pl.DataFrame) -> bool:

@@ -13,7 +13,7 @@ import sign_in
 import streamlit as st
 from details import unfold
 from measures import MOVES_WITH, PANELS, Panel
-from quoting import quoted
+from quoting import prose, quoted
 from states import empty, shown
 from units import Unit, unit_of
 
@@ -62,9 +62,9 @@ def verdict(newest: Mapping[str, Any], statistics: Mapping[str, Any], unit: Unit
             f" {newest['cutoff']:%-d %B %Y, %H:%M} UTC"
             f"{since if newest['previous'] is not None else ''}."
         )
-        told = [quoted(newest["explanation"])] if newest["explanation"] else []
+        told = [prose(newest["explanation"])] if newest["explanation"] else []
         if newest["action"]:
-            told.append(f"**Recommended:** {quoted(newest['action'])}")
+            told.append(f"**Recommended:** {prose(newest['action'])}")
         reasons = glance.texts(newest["reasons"])
         if reasons:
             told.append("**Why this verdict**")

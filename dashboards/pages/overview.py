@@ -12,7 +12,7 @@ import queries
 import sign_in
 import streamlit as st
 from glance import Answer
-from quoting import code, quoted
+from quoting import code, prose, quoted
 from states import empty, guarded, shown
 from units import domain_of, plans, unit_of
 
@@ -169,7 +169,7 @@ def recommendation(each: Glance) -> None:
             " means."
         )
     if each.oscillating.state in URGENT:
-        actions.append(quoted(glance.in_order(each.diagnoses)[0]["action"]))
+        actions.append(prose(glance.in_order(each.diagnoses)[0]["action"]))
     if actions:
         st.markdown(f"**Recommended:** {' '.join(actions)}")
 

@@ -16,6 +16,7 @@ from plan_charts import REFERENCES
 
 PAST = 14  # decided days that are shown before the newest
 PLANTS = 500  # newest decisions in which plants are looked for
+SOON = 4  # items, the first to run out, whose stock is drawn at once
 BOUND = "lower bound"
 STATES = {
     "past": "carried out",
@@ -181,23 +182,39 @@ def stock(rows: pl.DataFrame, items: pl.DataFrame, *, ink: str) -> None:
         " below it one time in twenty; the dashed line in it is the median. ▼ likely to be out of"
         " stock, ▽ may be: the corridor touches zero. The first to run out comes first."
     )
-    drawn = items.filter(~plan_words.absent())["item"] if item is None else pl.Series([int(item)])
-    named = (
-        rows.filter(pl.col("item").is_in(drawn.implode()))
-        .with_columns(
-            pl.col("item")
-            .cast(pl.String)
-            .replace(titles)
-            .cast(pl.Enum(list(titles.values())))
-            .alias("title")
+    absent = items.filter(plan_words.absent())["item"].to_list()
+    present = [number for number in map(int, titles) if number not in absent]
+    if item is not None:
+        shown = _titled(rows, titles, [int(item)])
+        st.vega_lite_chart(plan_charts.stock(shown, ink=ink, tall=True))
+        unfold("These figures as a table", lambda: _stocks(shown), key="stock table")
+        return
+    if present:
+        soon = _titled(rows, titles, present[:SOON])
+        st.vega_lite_chart(plan_charts.stock(soon, ink=ink, tall=False))
+    if len(present) > SOON:
+        others = _titled(rows, titles, present[SOON:])
+        unfold(
+            f"The other {len(present) - SOON} items",
+            lambda: st.vega_lite_chart(plan_charts.stock(others, ink=ink, tall=False)),
+            key="stock",
         )
+    st.caption(plan_words.left_out(items))
+    unfold(
+        "These figures as a table",
+        lambda: _stocks(_titled(rows, titles, present)),
+        key="stock table",
+    )
+
+
+def _titled(rows: pl.DataFrame, titles: dict[str, str], items: list[int]) -> pl.DataFrame:
+    """The rows of some items with their titles, in the order of `titles`."""
+    title = pl.col("item").cast(pl.String).replace(titles).cast(pl.Enum(list(titles.values())))
+    return (
+        rows.filter(pl.col("item").is_in(items))
+        .with_columns(title.alias("title"))
         .sort("title", "starts_at")
     )
-    if named.height:
-        st.vega_lite_chart(plan_charts.stock(named, ink=ink, tall=item is not None))
-    if item is None:
-        st.caption(plan_words.left_out(items))
-    unfold("These figures as a table", lambda: _stocks(named), key="stock table")
 
 
 def _stocks(named: pl.DataFrame) -> None:

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from decisions.store import audit, generations
 from decisions.store.database import Database
+from tests.dashboards.reading import cells, unfold
 from tests.dashboards.samples import DAY, START, judged
 
 
@@ -25,7 +26,7 @@ def over(monkeypatch: pytest.MonkeyPatch, db: Database, page: AppTest, **asked: 
     monkeypatch.setenv("DECISIONS_DATABASE_URL", db.url)
     for name, value in asked.items():
         page.query_params[name] = value
-    page.run()
+    unfold(page, "verification", "export", "promotions", "versions")
     assert not page.exception
     return page
 
@@ -168,7 +169,8 @@ def test_who_promoted_what_and_what_was_set_aside(
         "rolled back",
     ]
     assert (promoted["From (UTC)"] == "the beginning").any()
-    aside = next(table for table in tables if "Reason" in table.columns)
-    assert aside["Rows"].sum() == 2
+    aside = [row for row in cells(page) if "Reason" in row]
+    assert sum(int(row["Rows"]) for row in aside) == 2
+    assert next(row["Why"] for row in cells(page) if "By" in row) == "rolled back"
     versions = next(table for table in tables if "Numbers" in table.columns)
     assert set(versions["Domain"]) >= {"payments", "open_bandit"}

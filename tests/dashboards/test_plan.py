@@ -18,6 +18,7 @@ from decisions.store import decision_log
 from decisions.store.database import Database
 from tests.conftest import copied
 from tests.dashboards.plan_ledger import COSTS, HORIZON, INSTANCE, PERIODS, judged, planned
+from tests.dashboards.reading import unfold
 from tests.dashboards.samples import DAY, START, begun
 
 Modules = Callable[[str], ModuleType]
@@ -121,10 +122,10 @@ def test_the_coming_day_is_told_in_a_sentence_and_every_part_is_drawn(
     assert [each.value for each in page.subheader] == [
         "What does each machine make?",
         "Does stock last?",
-        "What does it cost?",
-        "Does learning pay?",
-        "How much could still be gained?",
     ]
+    assert len(page.get("vega_lite_chart")) == 2
+    unfold(page, "costs", "learning", "gap")
+    assert not page.error
     assert len(page.get("vega_lite_chart")) == 5
     metrics = {each.label: each.value for each in page.metric}
     assert metrics["Expected cost of the day"] == f"{expected:.1f}"
@@ -153,7 +154,8 @@ def test_the_plant_and_the_item_are_in_the_address(
 
     assert page.selectbox[1].value == "6x3/2"
     assert len(page.warning) == 1  # that the plan is old
-    table = page.dataframe[1].value
+    unfold(page, "stock table")
+    table = page.dataframe[0].value
     assert set(table["Item"]) == {5}
 
     page.selectbox[1].select("6x3/1").run()
@@ -325,6 +327,7 @@ def test_a_past_day_without_an_outcome_costs_nothing_that_is_known(
     charted = charts.costs
     monkeypatch.setattr(queries, "read", without_a_day)
     monkeypatch.setattr(charts, "costs", spent)
+    page.session_state["unfolded costs"] = True
     over(monkeypatch, plans, page, **HERE)
 
     [(parts, totals)] = drawn

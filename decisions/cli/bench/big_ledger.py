@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from decisions import flow
 from decisions.cli.bench.ledger import decided
 from decisions.cli.report import Workbench
 from decisions.diagnostics.oscillation import Diagnosis, Series, diagnose_all
@@ -33,6 +34,8 @@ BATCH = 50_000
 SETTLED_DAYS = 3  # the newest days, whose outcomes are stored
 SHARES = {"payments": 0.7, "open_bandit": 0.2, "lotsizing": 0.1}
 POLICIES = ("fastcb", "squarecb")
+PLANT = "plant"  # a domain of its own: the made-up rows of lot sizing hold no plans
+PLANNED_DAYS = 21
 _LIVE = "deployed"
 
 
@@ -75,13 +78,23 @@ class Template:
         return Template(units.cast(UNITS), decisions.cast(DECISIONS))
 
 
-def fill(db: Database, bench: Workbench, *, rows: int, days: int = DAYS) -> None:
+def fill(
+    db: Database,
+    bench: Workbench,
+    *,
+    rows: int,
+    days: int = DAYS,
+    planned_days: int = PLANNED_DAYS,
+) -> None:
     """Fills a migrated database with `rows` decisions of `days`; one filled in part is completed.
 
     Units, decisions, tallies, seals, generations, evaluations, verdicts, promotions, measurements
     and diagnoses are written by the store's own functions, in batches as the spine makes them.
-    Each day of a domain repeats the rows of one batch under ids of its own.
+    Each day of a domain repeats the rows of one batch under ids of its own. A plant that the
+    lot-sizing domain itself plans day after day stands beside them.
     """
+    if _filled(db, rows):
+        return
     written = 0
     for domain, share in SHARES.items():
         _begin(db, domain)
@@ -99,9 +112,17 @@ def fill(db: Database, bench: Workbench, *, rows: int, days: int = DAYS) -> None
                     _day(db, domain, batch, content, settled=index >= days - SETTLED_DAYS)
                     written += size
         _measure(db, domain, days)
+    planned = replace(domain_named("lotsizing"), name=PLANT)
+    flow.begin(db, planned, now=START, seed=SEED)
+    flow.catch_up(db, planned, until=START + planned_days * DAY, holder="bench")
     if written:
         with db.transaction("owner") as connection:
             connection.exec_driver_sql("analyze")  # as autovacuum does in time
+
+
+def _filled(db: Database, rows: int) -> bool:
+    tallies = db.read("tally/by_generation")
+    return PLANT in set(tallies["domain"]) and int(tallies["decisions"].sum()) >= rows
 
 
 def _payloads(domain: str, rows: int, rng: np.random.Generator) -> pl.Series:
