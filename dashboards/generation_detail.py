@@ -24,6 +24,8 @@ def one(domain: str, promotions: pl.DataFrame, unit: Unit) -> None:
     number = choice.generation(numbers, titles)
     row = described.row(by_predicate=pl.col("number") == number, named=True)
     verdict(row, unit)
+    if fallback := provenance.details_of(row).get("fallback"):
+        st.warning(f"It learned nothing, and takes every action alike: {quoted(fallback)}.")
     ruled = promotions.filter(pl.col("number") == number)
     for reign in ruled.iter_rows(named=True):
         st.markdown(
