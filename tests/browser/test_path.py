@@ -2,6 +2,7 @@
 
 import re
 from contextlib import suppress
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, TimeoutError, expect
@@ -37,8 +38,12 @@ def test_an_oscillation_is_followed_down_to_a_decision_that_is_taken_again(
 
     page.get_by_role("link", name="Generations of payments").click()
     expect(page.get_by_role("heading", name="Generations", level=1)).to_be_visible()
-    expect(page).to_have_url(re.compile(r"/generations\?.*generation=32"))
     drawn(page)
+    page.get_by_text("One generation:").click()
+    expect(page).to_have_url(re.compile(r"/generations\?.*generation=32"))
+    expect(page.get_by_text("The gate's verdict of")).to_be_visible()
+    drawn(page)
+    picture(page, "generation")
 
     page.get_by_role("link", name="Its decisions").click()
     expect(page.get_by_role("heading", name="Decisions", level=1)).to_be_visible()
@@ -141,3 +146,19 @@ def test_a_planner_goes_from_the_overview_to_an_item_and_to_the_decision(
     expect(page.get_by_role("heading", name="Plan", level=1)).to_be_visible()
     drawn(page)
     sound(page)
+
+
+def test_text_of_an_address_is_read_neither_as_markdown_nor_as_a_link(
+    page: Page, usual: str
+) -> None:
+    text = (
+        "![x](http://evil.example/p.png) :red[r] :material/home: :smile: $a$ <img src=x> a -> b"
+        " **b** `c` www.evil.example a@evil.example"
+    )
+
+    visit(page, f"{usual}/decisions?domain=payments&unit={quote(text)}")
+
+    answer = page.get_by_text("Nothing is stored under")
+    expect(answer).to_be_visible()
+    assert text in answer.inner_text().replace("\u2060", "")
+    expect(page.locator("[href*=evil], [src*=evil]")).to_have_count(0)

@@ -14,7 +14,7 @@ from tests.dashboards.reading import plain, unfold
 def _everyone(page: AppTest) -> list[tuple[str, str]]:
     """Series and verdict of each line of the last table."""
     [table] = [each.value for each in page.markdown if each.value.startswith("| Series")]
-    verdict = re.compile(r"\| (\w+) \| :\w+\[:material/\w+: (\w+)\]")
+    verdict = re.compile(r"\| (\w+) \| :\w+\[:material/\w+: ([\w ]+)\]")
     return [(found[1], found[2]) for line in table.splitlines() if (found := verdict.match(line))]
 
 
@@ -65,11 +65,9 @@ def test_the_most_serious_series_is_shown_with_verdict_reasons_and_action(
         "A closer look",
     ]
     assert len(page.get("vega_lite_chart")) == 1
-    assert _everyone(page) == [
-        ("squarecb", "oscillating"),
-        ("deployed", "suspect"),
-        ("fastcb", "stable"),
-    ]
+    latest = ledger.read("diagnosis/latest").filter(pl.col("domain") == "payments")
+    assert set(_everyone(page)) == set(latest.select("series", "verdict").rows())
+    assert _everyone(page)[0] == ("squarecb", "oscillating")
 
 
 def test_every_figure_is_there_as_a_table_too(
