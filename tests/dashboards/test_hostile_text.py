@@ -20,7 +20,10 @@ from decisions.store.database import Database
 from tests.dashboards.reading import unfold
 from tests.dashboards.samples import DAY, START, begun, estimate
 
-HOSTILE = "![x](http://evil.example/p.png) :violet[r] :material/home: $a$ <img src=x> `c` www.evil.example"
+HOSTILE = (
+    "![x](http://evil.example/p.png) :violet[r] :material/home: $a$ <img src=x> `c`"
+    " www.evil.example"
+)
 READ_AS_MARKDOWN = (  # what each piece of it looks like where it would be read as more than text
     r"!\[x\]\(",
     r"(?<!\\):violet\[",
