@@ -7,7 +7,7 @@ from states import guarded
 
 
 @st.fragment
-def unfold(title: str, draw: Callable[[], None], *, key: str, opened: bool = False) -> None:
+def unfold(title: str, draw: Callable[[], object], *, key: str, opened: bool = False) -> None:
     """Draws a folded part of a page; `draw` runs when it is open.
 
     Opening it runs nothing else of the page. `opened` says how it begins, for an address that

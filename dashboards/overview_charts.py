@@ -27,9 +27,8 @@ def spark(cycles: pl.DataFrame, unit: Unit) -> str:
         pl.int_range(pl.len()).alias("cycle"),
         *(pl.col(name) * unit.scale for name in ("gain", "lower", "upper")),
     )
-    figures = scaled.drop("cycle")
-    low = min(0.0, *(figures[name].min() or 0.0 for name in figures.columns))
-    high = max(0.0, *(figures[name].max() or 0.0 for name in figures.columns))
+    known: list[float] = scaled.drop("cycle").unpivot()["value"].drop_nulls().to_list()
+    low, high = min([0.0, *known]), max([0.0, *known])
 
     def at(cycle: int, value: float) -> Point:
         across, down = cycle / max(cycles.height - 1, 1), (high - value) / ((high - low) or 1.0)

@@ -23,7 +23,7 @@ def shown(name: str, page: Callable[[], None]) -> None:
     guarded(page)
 
 
-def guarded(part: Callable[[], None], *, name: str = "page") -> None:
+def guarded(part: Callable[[], object], *, name: str = "page") -> None:
     """Draws a page or a named part of one, or says what went wrong and what to do."""
     try:
         part()

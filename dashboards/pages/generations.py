@@ -285,7 +285,7 @@ def page() -> None:
     unfold("What would each earn?", lambda: values(generations, unit), key="values")
     unfold(
         "Who was champion, and when?",
-        lambda: champions(changes, last=mine["cutoff"].max()),
+        lambda: champions(changes, last=mine["cutoff"].sort()[-1]),
         key="champions",
     )
     unfold(

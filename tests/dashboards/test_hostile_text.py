@@ -122,13 +122,17 @@ def _decided(db: Database, generation: int) -> None:
 def shown(page: AppTest) -> Iterable[tuple[str, str]]:
     """Each text of a page that a browser reads as Markdown, with the kind of its element."""
     for kind in ("markdown", "caption", "subheader", "info", "warning", "error", "success"):
-        for each in page.get(kind):
+        for each in _of(page, kind):
             yield kind, each.value
-    for each in page.get("metric"):
+    for each in _of(page, "metric"):
         yield "metric", f"{each.label} {each.value} {each.delta}"
     for kind in ("button", "page_link", "selectbox", "radio", "toggle", "expander"):
-        for each in page.get(kind):
+        for each in _of(page, kind):
             yield kind, each.label
+
+
+def _of(page: AppTest, kind: str) -> list[Any]:
+    return [*page.get(kind)]
 
 
 def without_code(markdown: str) -> str:
@@ -179,6 +183,5 @@ def test_hostile_text_is_shown_as_it_is(
     for kind, text in shown(page):
         for pattern in READ_AS_MARKDOWN:
             assert not re.search(pattern, without_code(text)), (kind, text)
-    for table in page.get("html"):
-        body: Any = table.proto.body
-        assert "<img" not in body
+    for table in _of(page, "html"):
+        assert "<img" not in table.proto.body
