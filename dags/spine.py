@@ -55,7 +55,9 @@ def _schedule(cron: str | None) -> str | None:
     return None if os.environ.get("DECISIONS_SCHEDULE") == "off" else cron
 
 
-def decide_dag(name: str, domain: Callable[[], "Domain"], *, schedule: str, doc: str) -> DAG:
+def decide_dag(
+    name: str, domain: Callable[[], "Domain"], *, schedule: str | None, doc: str
+) -> DAG:
     """Receives the units of every day that is due and decides them."""
     decided = Asset(f"{name}_decisions")
 
@@ -75,7 +77,9 @@ def decide_dag(name: str, domain: Callable[[], "Domain"], *, schedule: str, doc:
     return wiring()
 
 
-def settle_dag(name: str, domain: Callable[[], "Domain"], *, schedule: str, doc: str) -> DAG:
+def settle_dag(
+    name: str, domain: Callable[[], "Domain"], *, schedule: str | None, doc: str
+) -> DAG:
     """Stores the outcomes that became known."""
 
     @task(outlets=[Asset(f"{name}_outcomes")], **RETRY)

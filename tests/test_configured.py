@@ -63,6 +63,13 @@ def test_an_own_plant_is_the_lot_sizing_that_everyone_sees() -> None:
         configured_domain("nosuch", given)
 
 
+def test_the_specimen_that_swings_runs_beside_simulated_payments_alone(shop: Path) -> None:
+    given = Settings(payments_transactions=str(shop))
+
+    assert "payments_published" in {domain.name for domain in configured_domains(Settings())}
+    assert "payments_published" not in {domain.name for domain in configured_domains(given)}
+
+
 @pytest.fixture
 def ingested(database: Database, shop: Path) -> Domain:
     """Payments whose decisions another system took, stored."""
