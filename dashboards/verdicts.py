@@ -29,6 +29,17 @@ CHECKS = {
         "With the stated confidence the candidate gains at least this much; below zero it may"
         " lose. Where several candidates compete, each is held to a stricter level.",
     ),
+    "log_e_value": Check(
+        "capital won by betting on the candidate, logarithm",
+        "number",
+        "Bets against 'no better than the margin allows', over all its looks. Were that true, the"
+        " capital would hardly ever get so far, however often one looks (docs/gate.md).",
+    ),
+    "looks_in_period": Check(
+        "cut-offs judged in the period",
+        "number",
+        "The gate's error over a period is shared among so many; beyond them, nobody is promoted.",
+    ),
     "ess": Check(
         "effective sample size",
         "number",
