@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from decisions.bandits import calibration, delay, estimators, intervals, off_policy, slope
+from decisions.bandits import (
+    calibration,
+    delay,
+    estimators,
+    intervals,
+    mean_weights,
+    off_policy,
+    sequential,
+    slope,
+    support,
+)
 from decisions.diagnostics import churn, drift, realizability
 from decisions.errors import DataError
 from decisions.evaluation import mean_estimate, unknown
@@ -108,6 +118,26 @@ ROWS: dict[str, tuple[Callable[..., Any], tuple[Rows, ...]]] = {
         ),
         (ACTION, PROPENSITY, REWARD),
     ),
+    "wager": (
+        lambda rows, least, c: sequential.wager(rows, lowest=least, margin=0.0, clusters=c),
+        (UNEVEN, -ONES, ACTION),
+    ),
+    "paired_evidence": (
+        lambda c: sequential.paired_evidence(LOG, candidate=P, champion=P, margin=0.0, together=c),
+        (ACTION,),
+    ),
+    "variance_floor": (
+        lambda w, r, c: intervals.variance_floor(
+            intervals.normal(UNEVEN), UNEVEN, w, r, clusters=c
+        ),
+        (ONES, REWARD, ACTION),
+    ),
+    "support": (
+        lambda w, p, g, c: support.support(
+            w, P, propensity=p, eligible=ELIGIBLE, logged=P, groups={"day": g}, clusters=c
+        ),
+        (ONES, PROPENSITY, ACTION, ACTION),
+    ),
     "kaplan_meier": (delay.kaplan_meier, (UNEVEN, REWARD > 0)),
     "delay.unresolved_share": (delay.unresolved_share, (REWARD > 0, ACTION)),
     "weighted_rate": (delay.weighted_rate, (ONES, REWARD)),
@@ -142,6 +172,19 @@ TABLES: dict[str, tuple[Callable[..., Any], tuple[Rows, ...]]] = {
         (P,),
     ),
     "weights_of": (lambda p: off_policy.weights_of(LOG, p), (P,)),
+    "paired_evidence": (
+        lambda q: sequential.paired_evidence(
+            LOG, candidate=P, champion=P, margin=0.0, predicted=q
+        ),
+        (Q,),
+    ),
+    "support": (
+        lambda p, e, logged: support.support(
+            ONES, p, propensity=PROPENSITY, eligible=e, logged=logged
+        ),
+        (P, ELIGIBLE, P),
+    ),
+    "possible_weights": (mean_weights.possible_weights, (P, P, ELIGIBLE)),
     "total_variation": (total_variation, (P, P)),
     "greedy_churn": (churn.greedy_churn, (P, P)),
     "exploration": (lambda p, e: drift.exploration(p, e, PROPENSITY), (P, ELIGIBLE)),
@@ -178,6 +221,8 @@ def test_a_propensity_is_a_probability_above_0(name: str, strange: float) -> Non
 def test_a_weight_is_finite_and_not_negative(name: str, strange: float) -> None:
     function, arrays = ROWS[name]
 
+    with pytest.raises(DataError, match="weights of row 5"):
+        support.kish(np.where(np.arange(N) == 5, strange, ONES))
     with pytest.raises(DataError, match="weights of row 5"):
         function(np.where(np.arange(N) == 5, strange, ONES), *arrays[1:])
 

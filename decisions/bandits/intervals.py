@@ -147,10 +147,16 @@ def variance_floor(
 
     Source: Clopper and Pearson (1934) for the upper limit; the rest is ours, its coverage is
     measured by `decisions study evidence`.
+
+    Raises:
+        DataError: an array is not of as many rows as it should be.
     """
-    n, m = len(rows), len(reward)
+    n = check_rows(rows=rows)
+    m = check_rows(
+        reward=reward, weights=weights, residual=residual, squares=squares, clusters=clusters
+    )
     ones = int((reward == 1).sum())
-    if m == 0 or len(weights) != m or ones + int((reward == 0).sum()) != m:
+    if m == 0 or ones + int((reward == 0).sum()) != m:
         return found
     if not np.isfinite([found.lower, found.upper]).all():
         return found

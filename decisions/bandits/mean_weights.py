@@ -23,7 +23,7 @@ import numpy as np
 
 from decisions.errors import DataError
 from decisions.policy import BoolArray, FloatArray, IntArray
-from decisions.shapes import Labels, check_rows, label_codes
+from decisions.shapes import Labels, check_rows, check_table, label_codes
 
 CUT = 5.0  # weights above it count as if they were this large
 _NO_SPREAD = 1e-12  # a variance up to this is rounding, as is a mean within its root
@@ -61,7 +61,11 @@ def possible_weights(
     """What a policy with `probabilities` (n, k) could have got from a log by `logged` (n, k).
 
     Mass that could not be logged is left out: it is a violation of support, reported as such.
+
+    Raises:
+        DataError: shapes disagree.
     """
+    check_table(probabilities=probabilities, logged=logged, eligible=eligible)
     row, action = np.nonzero(eligible & (logged > 0))
     n, chance = len(eligible), logged[row, action]
     chance = chance / np.bincount(row, chance, n)[row]

@@ -28,6 +28,7 @@ from decisions.bandits.off_policy import LoggedDecisions, weights_of
 from decisions.errors import DataError
 from decisions.evidence import BETS, Evidence
 from decisions.policy import FloatArray, pick
+from decisions.shapes import check_rows, check_shape
 
 CAP = 10.0  # units of reward that the actions drawn in a cluster may cost it: see docs/gate.md
 LEAST = 4.0  # that the action of each of its rows may cost
@@ -48,9 +49,11 @@ def wager(
     alone.
 
     Raises:
-        DataError: a term is not finite or below `lowest`, or there are not as many clusters.
+        DataError: a term is not finite or below `lowest`, or shapes are not (n,).
     """
-    n = len(terms)
+    n = check_rows(terms=terms, clusters=clusters)
+    if np.ndim(lowest):
+        check_shape((n,), lowest=np.asarray(lowest))
     least = np.broadcast_to(np.asarray(lowest, dtype=np.float64), (n,))
     if not (np.isfinite(terms).all() and np.isfinite(least).all()):
         raise DataError(f"{int((~np.isfinite(terms)).sum())} of {n} differences are not finite")
@@ -59,8 +62,6 @@ def wager(
         row = int(below.argmax())
         raise DataError(f"a difference of {terms[row]:g}, said to be at least {least[row]:g}")
     codes = np.arange(n) if clusters is None else cluster_codes(clusters)
-    if len(codes) != n:
-        raise DataError(f"{len(codes)} cluster labels for {n} rows; wanted as many")
     gains = np.bincount(codes, weights=terms - margin)
     reach = float(np.bincount(codes, weights=margin - least).max(initial=0.0))
     centred = np.bincount(codes, weights=terms - terms.mean()) if n else gains
@@ -81,6 +82,7 @@ def shared_cap(clusters: Clusters | None, n: int) -> FloatArray:
     CAP, shared by a cluster's rows, but LEAST at least: with less, predictions would be so far off
     that a cluster's draw told more of its arm than of the candidate.
     """
+    check_shape((n,), clusters=clusters)
     if clusters is None:
         return np.full(n, CAP)
     codes = cluster_codes(clusters)
@@ -137,6 +139,7 @@ def paired_evidence(
     """
     weights_of(log, candidate)
     weights_of(log, champion)
+    check_shape(log.eligible.shape, predicted=predicted)
     bounded = bool(((log.reward >= 0) & (log.reward <= 1)).all())
     if log.logged is None or log.delay_factor is not None or not bounded:
         return None

@@ -7,7 +7,7 @@ import numpy as np
 
 from decisions.bandits.mean_weights import distances, limit, possible_weights
 from decisions.policy import BoolArray, FloatArray
-from decisions.shapes import Labels
+from decisions.shapes import Labels, check_rows, check_shape, check_table, check_weights
 
 __all__ = ["Labels", "Support", "SupportRule", "kish", "refusal", "support"]
 
@@ -70,8 +70,13 @@ class Support:
 def kish(weights: FloatArray) -> float:
     """Effective sample size (sum w)^2 / sum w^2 of `weights` (n,); 0 where all are zero.
 
+    Raises:
+        DataError: a weight is negative or not finite, or the shape is another.
+
     Source: Kish (1965), "Survey Sampling".
     """
+    check_rows(weights=weights)
+    check_weights(weights=weights)
     square = float(weights @ weights)
     return float(weights.sum()) ** 2 / square if square > 0 else 0.0
 
@@ -101,8 +106,13 @@ def support(
             of fewer than 30 clusters are too small to test, and without `logged` and `clusters`
             those of fewer than 1000 rows.
         clusters: labels (n,) of rows that depend on one another; None where none do.
+
+    Raises:
+        DataError: shapes disagree, or a weight is negative or not finite.
     """
-    n = len(weights)
+    n, _ = check_table(probabilities=probabilities, eligible=eligible, logged=logged)
+    check_shape((n,), weights=weights, propensity=propensity, clusters=clusters, **(groups or {}))
+    check_weights(weights=weights)
     possible = (
         None if logged is None or not n else possible_weights(probabilities, logged, eligible)
     )
