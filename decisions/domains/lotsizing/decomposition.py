@@ -20,7 +20,8 @@ several exact costs costs no more than the best of them from any state: Bertseka
 "Rollout, Policy Iteration, and Distributed Reinforcement Learning", chapter 2 (parallel
 rollout); Powell (2011), "Approximate Dynamic Programming", chapter 4. We search partitions by
 descent, from the planned one and from the present set-ups, and actions machine by machine, so the
-least may be a local one. A policy that was made before there were two starts keeps to the first.
+least may be a local one. A policy of the method's first version keeps to the first start, and to
+what was a negligible change then, so that its decisions replay.
 """
 
 import json
@@ -63,7 +64,6 @@ SETTINGS: Mapping[str, float] = {
     "slack": SLACK,
     "most_pairs": MOST_PAIRS,
     "rounds": ROUNDS,
-    "starts": 2,  # of the descent in each state: the planned partition, and the present set-ups
 }
 
 
@@ -136,8 +136,8 @@ class Decomposition:
             )
         action, value = np.empty((n, self.instance.machines), np.int16), np.empty(n)
         owner = _owner(self.planned, self.instance.items)
-        both = self.settings.get("starts", 1) > 1
-        dispatch.choose(self.tables, self.planned, owner, both, *state, action, value)
+        first = self.settings.get("version", 1) < 2
+        dispatch.choose(self.tables, self.planned, owner, first, *state, action, value)
         return action, value
 
 

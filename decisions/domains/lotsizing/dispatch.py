@@ -14,6 +14,7 @@ from decisions.domains.lotsizing.tables import Setups, Units
 from decisions.policy import FloatArray, IntArray
 
 NEGLIGIBLE = 1e-10  # a change of cost that is none, as a share of the costs that are added up
+FIRST_LEAST = 1e-6  # the same in the first version of the method, whatever the costs
 MOST_ROUNDS = 1_000  # of a descent, which ends much sooner
 BLOCK = 64  # rows that are looked at together
 
@@ -436,14 +437,17 @@ def choose(
     tables: GroupTables,
     planned: Index,
     planned_owner: Index,
-    from_set_ups: bool,
+    first_version: bool,
     inventory: Units,
     set_ups: Setups,
     periods: Units,
     action: Setups,
     value: FloatArray,
 ) -> None:
-    """Fills `action` (n, M) and `value` (n,), the expected cost to go of it."""
+    """Fills `action` (n, M) and `value` (n,), the expected cost to go of it.
+
+    `first_version`: as policies of the method's first version decided, whose decisions replay.
+    """
     groups = len(tables.machine)
     own, gain = np.empty((BLOCK, groups), np.int64), np.empty((BLOCK, groups))
     for first in range(0, len(periods), BLOCK):
@@ -456,7 +460,7 @@ def choose(
                 tables,
                 planned,
                 planned_owner,
-                from_set_ups,
+                first_version,
                 stocks[row],
                 set_ups[at],
                 periods[at],
@@ -471,7 +475,7 @@ def choose_one(
     tables: GroupTables,
     planned: Index,
     planned_owner: Index,
-    from_set_ups: bool,
+    first_version: bool,
     stock: IntArray,
     set_up: Setups,
     period: int,
@@ -484,11 +488,11 @@ def choose_one(
     idle = 0.0
     for i in range(items):
         idle += idle_cost(tables, period, i, stock[i])
-    least = least_change(gain, idle)
+    least = FIRST_LEAST if first_version else least_change(gain, idle)
     member, owner = planned.copy(), planned_owner.copy()
     cost = partition_gain(tables.group, gain, member)
     cost += descend(tables.group, gain, member, owner, least)
-    if from_set_ups:
+    if not first_version:
         other, other_owner = set_up_partition(tables.group, set_up, items)
         change = partition_gain(tables.group, gain, other)
         change += descend(tables.group, gain, other, other_owner, least)

@@ -1,5 +1,6 @@
 """Groups against exact optima, the plan against simulation, files, batches and bad input."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from decisions.domains.lotsizing.decomposition import (
     ABOUT,
+    SETTINGS,
     TABLES,
     Decomposition,
     decomposition,
@@ -18,9 +20,10 @@ from decisions.domains.lotsizing.dispatch import descend, least_change
 from decisions.domains.lotsizing.exact import cost_of, optimum
 from decisions.domains.lotsizing.instance import Instance, generate, packaged, read_instance
 from decisions.domains.lotsizing.plant import Plant, PlantState
+from decisions.domains.lotsizing.policies import load, plant_policy
 from decisions.domains.lotsizing.simulation import evaluation_episodes, simulate
 from decisions.errors import ArtifactAltered, DataError
-from decisions.seeds import stream
+from decisions.seeds import RowKeys, stream
 
 PLANTS = Path(__file__).parent / "plants"
 
@@ -155,8 +158,7 @@ def test_simulated_episodes_cost_no_more_than_the_planned_partition(
 def test_the_present_set_ups_are_worth_a_start_of_their_own() -> None:
     plant = generate(12, 6, np.random.default_rng(1))
     both = decomposition(plant)
-    earlier = {name: value for name, value in both.settings.items() if name != "starts"}
-    first = load_decomposition(plant, save(replace(both, settings=earlier), periods=100))
+    first = replace(both, settings={**both.settings, "version": 1})
 
     episodes = evaluation_episodes(100)
     spared = (
@@ -165,6 +167,21 @@ def test_the_present_set_ups_are_worth_a_start_of_their_own() -> None:
     )
 
     assert spared.mean() > 4 * spared.std() / np.sqrt(len(spared)) > 0
+
+
+def test_a_policy_of_the_first_version_decides_as_it_did() -> None:
+    """Files and actions of commit 2b1a44a, for the starts of 300 episodes."""
+    folder = Path(__file__).parent / "decomposition_of_version_1"
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    actions = json.loads(files.pop("actions.json"))
+    policy = plant_policy(load(files))
+    assert isinstance(policy.rule, Decomposition)
+    state = Plant(policy.instance).reset(RowKeys(5, np.arange(300)))
+
+    now = replace(policy.rule, settings=SETTINGS).act(state)
+
+    np.testing.assert_array_equal(policy.rule.act(state), actions)
+    assert (now != actions).any()
 
 
 def test_a_row_decides_for_itself(plant: Instance, policy: Decomposition) -> None:
