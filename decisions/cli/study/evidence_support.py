@@ -36,10 +36,10 @@ from decisions.seeds import stream
 from decisions.shapes import label_codes
 
 SEED = 2026  # of the environment; methods were chosen in environments 71 and 81 to 84
-ROWS = 6_000  # of a log whose refusal is asked for
+ROWS = 3_000  # of a log whose refusal is asked for
 ROWS_A_CARD = (1, 2, 15)
 SIZES = (500, 2_000, 5_000, 5_500, 20_000, 50_000)
-LOGS = 300  # of each size, for coverage
+LOGS = 200  # of each size, for coverage
 MODELS = 6  # reward models that they share
 BASES = {"16 % fail": 1.9, "2 % fail": 4.6}  # logits of success of an average payment
 RULE = SupportRule()
@@ -182,7 +182,7 @@ def _world(rows: int, rows_a_card: int) -> Environment:
 def check_refusals(bench: Workbench, *, evaluations: int = 1_000, rows: int = ROWS) -> None:
     """Sound logs that are refused: at most 0.5 % of evaluations, at 1, 2 and 15 rows a card."""
     for logger in ("uniform", "stabilised"):
-        for rows_a_card in ROWS_A_CARD:
+        for rows_a_card in ROWS_A_CARD if logger == "stabilised" else (1,):  # without arms
             given = partial(payments, _world(rows, rows_a_card), rows, logger=logger, taught=rows)
             counts = bench.part(
                 f"refusals-{logger}-{rows_a_card}-{rows}-{evaluations}",
@@ -228,7 +228,7 @@ def wrong_draws(given: Payments) -> dict[str, Callable[[np.random.Generator], In
     }
 
 
-def check_power(bench: Workbench, *, evaluations: int = 100, rows: int = ROWS) -> None:
+def check_power(bench: Workbench, *, evaluations: int = 100, rows: int = 2 * ROWS) -> None:
     """Wrong logs that are refused, of stabilised logs with one row a card and with 15."""
     for rows_a_card in (1, 15):
         given = partial(
