@@ -21,9 +21,9 @@ A *domain* (payments, open_bandit, ...) says what is decided. A *generation* is 
 trained on what was known at its cut-off; a gate compares it with the champion and promotes, holds
 or rejects it. Every decision is sealed, and can be taken again bit for bit.
 
-Begin with `decisions run`: it starts the local stack, lets Airflow train and judge a few days of
-generations, and shows what came of them. Then: `decisions status`, `decisions replay --sample
-1000`, `decisions audit verify`.
+Begin with `decisions run`: it starts the local stack, trains and judges some weeks of generations,
+the last days through Airflow, and shows what came of them. Then: `decisions report`, `decisions
+replay --sample 1000`, `decisions audit verify`.
 
 Settings are variables DECISIONS_...: HOME (.decisions), DATABASE_URL (yours, in place of the
 embedded PostgreSQL), SEED. Exit status: 0 well; 1 a check or a run failed; 2 it could not be done,
