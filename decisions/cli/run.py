@@ -32,6 +32,7 @@ from decisions.store.database import Database
 MAIN = "payments"  # run first by the main job, which runs every domain
 USUAL_DAYS, MOST_DAYS = 28, 56  # of a domain, unless said otherwise
 LONGEST_DAYS, FIRST_YEAR = 3650, 2000  # that may be asked for
+BUSY_PATIENCE_S = 600.0  # for services that start beside the work of two domains
 SERIES = 24  # cut-offs, after which the rhythm of a series can be told
 
 Days = Annotated[
@@ -136,7 +137,7 @@ def _main_job(works: list[Work], *, headless: bool, patience_s: float) -> None:
             lanes = Lanes(home(), stack, progress, own is not None, patience_s)
             try:
                 lanes.start(works)
-                stack = running.await_health(home(), report)
+                stack = running.await_health(home(), report, patience_s=BUSY_PATIENCE_S)
                 lanes.use_airflow(stack.addresses["airflow_url"])
                 lanes.join()
             finally:
