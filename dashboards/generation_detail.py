@@ -128,13 +128,6 @@ def compare(domain: str, unit: Unit) -> None:
     if both.is_empty():
         st.info("Nothing that is recorded differs.")
         return
-    st.dataframe(
-        both.with_columns(pl.when("Same").then(pl.lit("=")).otherwise(pl.lit("≠")).alias("Same")),
-        hide_index=True,
-        height="content",
-        column_config={
-            "Of": st.column_config.TextColumn(width=90),
-            "Field": st.column_config.TextColumn(width=330),
-            "Same": st.column_config.TextColumn(width=50),
-        },
+    tables.text(
+        both.with_columns(pl.when("Same").then(pl.lit("=")).otherwise(pl.lit("≠")).alias("Same"))
     )

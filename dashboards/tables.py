@@ -11,7 +11,10 @@ import streamlit as st
 from quoting import html
 
 _LINE = "border-bottom:1px solid rgba(128,128,128,.35)"
-_CELL = f"text-align:left;vertical-align:top;padding:.3rem .9rem .3rem 0;{_LINE}"
+_CELL = (
+    "text-align:left;vertical-align:top;overflow-wrap:anywhere;padding:.3rem .9rem .3rem 0;"
+    + _LINE
+)
 
 
 def text(rows: pl.DataFrame, *, whole: Collection[str] = ()) -> None:

@@ -150,15 +150,15 @@ def _results(domain: str, rows: pl.DataFrame) -> None:
         f" {unit.reward}; empty while it is not known. Choose a row to open it."
     )
     shown = rows.select(
-        pl.col("decision_id").cast(pl.String).alias("Decision"),
         pl.col("reference").alias("Unit"),
         pl.col("observed_at").dt.replace_time_zone(None).alias("Arrived (UTC)"),
-        pl.col("decided_at").dt.replace_time_zone(None).alias("Decided (UTC)"),
-        pl.col("generation").alias("Generation"),
-        pl.col("arm").alias("Arm"),
         pl.Series("Action", [actions.name(domain, each) for each in rows["action"].to_list()]),
+        pl.col("arm").alias("Arm"),
         pl.col("propensity").alias("Propensity"),
         pl.col("reward").alias("Reward"),
+        pl.col("generation").alias("Generation"),
+        pl.col("decision_id").cast(pl.String).alias("Decision"),
+        pl.col("decided_at").dt.replace_time_zone(None).alias("Decided (UTC)"),
     )
 
     labels: dict[str, str] = dict(
