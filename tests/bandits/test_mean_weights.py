@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decisions.bandits.mean_weights import (
@@ -92,6 +92,7 @@ def test_a_policy_equal_to_the_logging_one_has_no_distance() -> None:
 
 
 @given(step=st.floats(0, 3), low=st.floats(-0.5, 3), rare=st.floats(0.01, 0.5))
+@settings(deadline=None)
 def test_what_is_beyond_the_limit_stays_there_as_the_mean_rises(
     low: float, step: float, rare: float
 ) -> None:
