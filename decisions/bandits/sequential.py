@@ -31,7 +31,7 @@ from decisions.policy import FloatArray, pick
 from decisions.shapes import check_rows, check_shape
 
 CAP = 10.0  # units of reward that the actions drawn in a cluster may cost it: see docs/gate.md
-LEAST = 4.0  # that the action of each of its rows may cost
+LEAST = 5.0  # that the action of each of its rows may cost
 _SAFE = 0.95  # of its capital that a bet may lose at one cluster
 
 

@@ -29,7 +29,7 @@ YEARS = 500
 CHUNK = 100  # years that are simulated side by side, and stored as one part
 PER_DAY = 10_000
 SEED = 2024
-BANK_DAYS = 600
+BANK_DAYS = 400
 MARGIN = GATE.margin
 BUDGET = GATE.budget or ErrorBudget()
 WORSE = Scenario(name="all just worse", gain=MARGIN - 1e-9, relative=True)
