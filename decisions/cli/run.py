@@ -1,7 +1,7 @@
 """The main job: the earlier days by the spine, the last ones by the real Airflow, then a table."""
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import polars as pl
@@ -101,9 +101,14 @@ def run(
     last = midnight(until)
     works = [
         planned(domain, days=days_of(domain, days), until=last, by_airflow=BY_AIRFLOW)
-        for domain in sorted(configured_domains(), key=lambda one: not one.name.startswith(MAIN))
+        for domain in sorted(configured_domains(), key=_turn)
     ]
     _main_job(works, headless=headless, patience_s=patience)
+
+
+def _turn(domain: Domain) -> tuple[bool, timedelta]:
+    """Sorts the main domain first, so that pages fill, then those that train rarely and long."""
+    return domain.name != MAIN, -domain.cadence
 
 
 def backfill(

@@ -6,7 +6,7 @@ import pytest
 from decisions import flow
 from decisions.cli import run, stack
 from decisions.cli.main_job import Work, planned
-from decisions.domains import domain_named
+from decisions.domains import all_domains, domain_named
 from decisions.errors import DataError
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -64,6 +64,12 @@ def test_every_domain_runs_long_enough_for_its_series_where_eight_weeks_suffice(
 
     assert [run.days_of(each, None) for each in (daily, thrice_weekly, weekly)] == [28, 56, 28]
     assert run.days_of(thrice_weekly, 5) == 5
+
+
+def test_what_trains_longest_is_not_left_for_the_end() -> None:
+    names = [domain.name for domain in sorted(all_domains(), key=run._turn)]
+
+    assert names == ["payments", "lotsizing", "payments_published", "open_bandit"]
 
 
 def test_a_last_day_whose_cutoff_has_not_passed_is_refused() -> None:
