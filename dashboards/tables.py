@@ -4,6 +4,7 @@ A grid cuts long cells off, and Streamlit's own table reads each cell as Markdow
 browser more than a millisecond a cell.
 """
 
+import re
 from collections.abc import Collection, Iterable
 
 import polars as pl
@@ -11,10 +12,8 @@ import streamlit as st
 from quoting import html
 
 _LINE = "border-bottom:1px solid rgba(128,128,128,.35)"
-_CELL = (
-    "text-align:left;vertical-align:top;overflow-wrap:anywhere;padding:.3rem .9rem .3rem 0;"
-    + _LINE
-)
+_CELL = f"text-align:left;vertical-align:top;padding:.3rem .9rem .3rem 0;{_LINE}"
+_LONG_WORD = re.compile(r"\S{24}(?=\S)")  # such as a digest: it may be broken there
 
 
 def text(rows: pl.DataFrame, *, whole: Collection[str] = ()) -> None:
@@ -31,6 +30,12 @@ def text(rows: pl.DataFrame, *, whole: Collection[str] = ()) -> None:
 def _cells(names: Iterable[str], row: Iterable[object], whole: Collection[str]) -> str:
     return "".join(
         f'<td style="{_CELL}{";white-space:nowrap" if name in whole else ""}">'
-        f"{'' if cell is None else html(cell)}</td>"
+        f"{'' if cell is None else _broken(str(cell))}</td>"
         for name, cell in zip(names, row, strict=True)
     )
+
+
+def _broken(cell: str) -> str:
+    """HTML of a cell, in which long words may be broken."""
+    parts = _LONG_WORD.sub(lambda word: word[0] + "\n", " ".join(cell.split())).split("\n")
+    return "<wbr>".join(map(html, parts))

@@ -195,7 +195,7 @@ def stock(rows: pl.DataFrame, items: pl.DataFrame, *, ink: str) -> None:
     if len(present) > SOON:
         others = _titled(rows, titles, present[SOON:])
         unfold(
-            f"The other {len(present) - SOON} items",
+            f"Further items ({len(present) - SOON})",
             lambda: st.vega_lite_chart(plan_charts.stock(others, ink=ink, tall=False)),
             key="stock",
         )

@@ -35,7 +35,8 @@ def test_a_lived_store_is_shown(page: Page, usual: str, name: str) -> None:
     visit(page, f"{usual}/{name}?domain=payments")
 
     assert title(page) == TITLES[name]
-    shown = "[data-testid=stVegaLiteChart], [data-testid=stDataFrame], [data-testid=stMetric]"
+    kinds = ("stVegaLiteChart", "stDataFrame", "stMetric", "stImage")
+    shown = ", ".join(f"[data-testid={kind}]" for kind in kinds)
     expect(page.locator(shown).first).to_be_visible()
     expect(page.get_by_text("cannot be read")).to_have_count(0)
     sound(page)

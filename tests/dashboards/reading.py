@@ -18,7 +18,15 @@ def cells(page: AppTest) -> list[dict[str, str]]:
         names = [unescape(name) for name in re.findall("<th [^>]*>(.*?)</th>", table)]
         for row in re.findall("<tr>(.*?)</tr>", table)[1:]:
             values = re.findall("<td [^>]*>(.*?)</td>", row)
-            rows.append(dict(zip(names, map(unescape, values), strict=True)))
+            rows.append(
+                dict(
+                    zip(
+                        names,
+                        (unescape(each.replace("<wbr>", "")) for each in values),
+                        strict=True,
+                    )
+                )
+            )
     return rows
 
 
