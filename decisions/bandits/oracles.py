@@ -20,6 +20,7 @@ from decisions.bandits.training_set import (
 )
 from decisions.errors import DataError
 from decisions.policy import BoolArray, FloatArray
+from decisions.shapes import check_rows, label_codes
 
 Loss = Literal["log", "squared"]
 
@@ -231,14 +232,18 @@ def cross_fitted_predictions(
     `cluster` (n,), such as the card, an oracle also has not seen other rows of its fold's
     clusters. `data` must hold only rows with known rewards.
 
+    Rows without a cluster (None, NaN) are one.
+
     Raises:
-        DataError: fewer different times than folds.
+        DataError: fewer different times than folds, or labels that are not as many as rows.
     """
+    check_rows(reward=data.reward, time=time, cluster=cluster)
+    codes = None if cluster is None else label_codes(cluster)
     blocks = time_blocks(time, folds)
     result = np.zeros(eligible.shape)
     for block in range(folds):
         held = blocks == block
-        seen = ~held if cluster is None else ~np.isin(cluster, cluster[held])
+        seen = ~held if codes is None else ~np.isin(codes, codes[held])
         oracle = fit(data.take(np.flatnonzero(seen)), rng)
         result[held] = oracle.predict(data.context.filter(pl.Series(held)), eligible[held])
     return result

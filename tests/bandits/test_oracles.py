@@ -271,6 +271,35 @@ def test_time_blocks_are_consecutive_and_never_part_equal_times() -> None:
         assert set(held.tolist()) == set(range(held.min(), held.max() + 1))
 
 
+def test_cross_fitting_takes_rows_without_a_cluster_for_one(logs: Logs) -> None:
+    n = len(logs.data.reward)
+    named = np.array([None if i % 3 == 0 else f"card {i}" for i in range(n)], dtype=object)
+    sizes: list[int] = []
+
+    def fit(data: TrainingSet, rng: np.random.Generator) -> ConstantOracle:
+        del rng
+        sizes.append(len(data.reward))
+        return ConstantOracle(value=0.5, reason="test")
+
+    def fitted(cluster: np.ndarray) -> np.ndarray:
+        return cross_fitted_predictions(
+            fit,
+            logs.data,
+            logs.eligible,
+            np.random.default_rng(0),
+            time=np.arange(n),
+            cluster=cluster,
+        )
+
+    fitted(named)
+
+    blocks = time_blocks(np.arange(n), 3)
+    labelled = np.arange(n) % 3 > 0
+    assert sizes == [int((labelled & (blocks != fold)).sum()) for fold in range(3)]
+    with pytest.raises(DataError, match="cluster has shape"):
+        fitted(named[1:])
+
+
 def test_cross_fitting_predicts_with_models_that_have_not_seen_the_row(logs: Logs) -> None:
     """Each fold's model is a constant: the mean reward of what it was given."""
     seen: list[TrainingSet] = []

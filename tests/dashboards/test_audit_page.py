@@ -3,13 +3,16 @@
 import io
 import json
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from decisions.store import audit, generations
+from decisions.flow.references import NO_UNIT
+from decisions.store import audit, decision_log, generations
 from decisions.store.database import Database
 from tests.dashboards.reading import cells, unfold
 from tests.dashboards.samples import DAY, START, judged
@@ -58,6 +61,21 @@ def test_a_missing_database_is_a_sentence(page: AppTest, monkeypatch: pytest.Mon
 
     assert not page.exception
     assert "cannot be reached" in page.error[0].value
+
+
+def test_an_outcome_that_matched_nothing_is_counted_with_its_reason(
+    page: AppTest, own_ledger: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    strangers = pl.DataFrame(
+        {"reference": ["a ", "b "], "reward": [1.0, 0.0], "observed_at": [now] * 2}
+    ).with_columns(problem=pl.lit(NO_UNIT))
+    decision_log.set_aside(own_ledger, "payments", "outcome", "settle/x", strangers, now=now)
+
+    over(monkeypatch, own_ledger, page)
+
+    [counted] = [row for row in cells(page) if row.get("Reason") == NO_UNIT]
+    assert (counted["Kind"], counted["Rows"]) == ("outcome", "2")
 
 
 def test_the_chain_is_verified_on_a_button(
