@@ -1,5 +1,6 @@
 """Simulated years: candidates arrive every day, a gate looks every day, champions change."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,14 +29,14 @@ class Bank:
     slope: FloatArray
     curve: FloatArray
 
-    def log_e_value(
-        self, wealth: FloatArray, slope: FloatArray, curve: FloatArray, above: FloatArray
-    ) -> FloatArray:
-        """Of sums (..., bets), where the true difference exceeds the margin by `above` (...)."""
-        shift = above[..., None]
-        each = wealth + shift * slope - shift**2 * curve / 2 - np.log(len(BETS))
-        top = each.max(axis=-1)
-        return top + np.log(np.exp(each - top[..., None]).sum(axis=-1))
+
+def log_e_value(sums: Iterable[FloatArray], above: FloatArray) -> FloatArray:
+    """Of `sums`, wealth, slope and curve (..., bets), where `above` (...) exceeds the margin."""
+    wealth, slope, curve = sums
+    shift: FloatArray = above[..., None]
+    each = wealth + shift * slope - shift**2 * curve / 2 - np.log(len(BETS))
+    top = each.max(axis=-1)
+    return top + np.log(np.exp(each - top[..., None]).sum(axis=-1))
 
 
 def bank(pool: Pool, *, days: int, margin: float, rng: np.random.Generator) -> Bank:
@@ -108,7 +109,6 @@ class _Years:
         wide = swing[:, :, None, None]
         rows = drawn_from.rows[drawn]
         slope, curve = drawn_from.slope[drawn], drawn_from.curve[drawn]
-        self.bank = drawn_from
         self.rows, self.swung = _summed(rows), _summed(rows * swing)
         wealth = drawn_from.wealth[drawn] + wide * slope - wide**2 * curve / 2
         self.wealth, self.slope = _summed(wealth), _summed(slope - wide * curve)
@@ -121,7 +121,7 @@ class _Years:
         """Of candidates whose true differences exceed the margin by `above`; all (years,)."""
         end, begin = (self.index, until, column), (self.index, since, column)
         sums = (x[end] - x[begin] for x in (self.wealth, self.slope, self.curve))
-        return self.bank.log_e_value(*sums, above)
+        return log_e_value(sums, above)
 
     def drifted(self, since: IntArray, until: int) -> FloatArray:
         """Mean swing over the rows of a span, (years,)."""
@@ -218,7 +218,7 @@ def looks_to_promotion(
         x[pick].cumsum(axis=1)[:, HOLDOUT - 1 :]
         for x in (drawn_from.wealth, drawn_from.slope, drawn_from.curve)
     )
-    won = drawn_from.log_e_value(*sums, np.full((runs, looks), above)) >= -np.log(error)
+    won = log_e_value(sums, np.full((runs, looks), above)) >= -np.log(error)
     return np.where(won.any(axis=1), won.argmax(axis=1) + 1.0, np.inf)
 
 
