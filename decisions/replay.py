@@ -59,7 +59,8 @@ def replay(db: Database, domain: Domain, ids: Sequence[int]) -> Replayed:
     absent = sorted(set(ids) - set(stored["decision_id"].to_list()))
     if absent:
         raise DataError(f"{len(absent)} ids of {domain.name} are not stored, first {absent[:5]}")
-    others = stored["taken_elsewhere"]
+    brought = decision_log.taken_elsewhere(db, domain.name, ids)
+    others = stored["decision_id"].is_in(brought.implode())
     elsewhere, stored = stored.filter(others), stored.filter(~others)
     parts = [
         _again(db, domain, part) for _, part in stored.group_by("generation", maintain_order=True)
@@ -86,7 +87,7 @@ def within_arm(db: Database, domain: Domain, decision: int) -> list[float] | Non
     stored = decision_log.decisions(db, domain.name, [decision])
     if stored.is_empty():
         raise DataError(f"decision {decision} of {domain.name} is not stored")
-    if stored["taken_elsewhere"].item():
+    if len(decision_log.taken_elsewhere(db, domain.name, [decision])):
         return None
     row = stored.row(0, named=True)
     if row["arm_propensity"] == row["propensity"]:

@@ -263,11 +263,13 @@ def _span(db: Database, domain: str, since: datetime, until: datetime) -> dict[s
 
 
 def decisions(db: Database, domain: str, ids: Sequence[int] | pl.Series) -> pl.DataFrame:
-    """The decisions of these ids with their units, by id; those not stored are left out.
-
-    `taken_elsewhere` says whether others took the decision: it is read from its seal.
-    """
+    """The decisions of these ids with their units, by id; those not stored are left out."""
     return db.read("decision/by_id", domain=domain, id_list=list(ids))
+
+
+def taken_elsewhere(db: Database, domain: str, ids: Sequence[int] | pl.Series) -> pl.Series:
+    """Those of these ids whose decision others took: its seal names the step that brought it."""
+    return db.read("decision/elsewhere", domain=domain, id_list=list(ids))["decision_id"]
 
 
 def sample_ids(db: Database, domain: str, n: int, seed: int) -> list[int]:
