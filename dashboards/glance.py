@@ -44,39 +44,70 @@ class Answer:
     sentence: str
 
 
-def better(facts: Mapping[str, Any], cycles: Sequence[Mapping[str, Any]], unit: Unit) -> Answer:
-    """Whether what is deployed earns more than the control.
+def better(
+    facts: Mapping[str, Any],
+    estimate: Mapping[str, Any] | None,
+    unit: Unit,
+    *,
+    reference: str = "the control",
+    material: float = 0.0,
+) -> Answer:
+    """Whether what is deployed earns more than its reference: better, no difference, not known.
 
-    `facts` is a row of `overview/domains`, `cycles` are those of `overview/deployed` of the
-    domain, the oldest first.
+    `facts` is a row of `overview/domains`, `estimate` that of `overview/gains`. An interval around
+    zero that reaches as far as `material` leaves a difference possible that matters: not known.
     """
-    known = [row for row in cycles if row["gain"] is not None]
-    if not known:
+    if estimate is None:
         return Answer("unknown", "Not known", _UNMEASURED.get(facts["champion"], _NO_CONTROL))
-    newest = known[-1]
-    sentence = f"{unit.difference(newest['gain'])} against the control" + _interval(newest, unit)
-    missing = len(cycles) - 1 - cycles.index(newest)
-    if missing:
-        sentence += (
-            f", {newest['cutoff']:%-d %B}; not measured in the"
-            f" {'cycle' if missing == 1 else f'{missing} cycles'} since"
-        )
-    if newest["lower"] is None:
-        return Answer("unknown", "Not known", f"{sentence}.")
-    if newest["lower"] > 0:
-        return Answer("good", "Better", f"{sentence}.")
-    if newest["upper"] < 0:
-        return Answer("bad", "Worse", f"{sentence}.")
-    return Answer("unknown", "No difference", f"{sentence}: zero is inside.")
+    against = "the control" if estimate["way"] == "control" else reference
+    sentence = (
+        f"{unit.difference(estimate['gain'])} against {against}{_interval(estimate, unit)}"
+        f"{_of_what(facts, estimate)}"
+    )
+    farthest = max(-estimate["lower"], estimate["upper"])
+    check = _checked(estimate, unit)
+    if estimate["lower"] > 0:
+        return Answer("good", "Better", f"{sentence}.{check}")
+    if estimate["upper"] < 0:
+        return Answer("bad", "Worse", f"{sentence}.{check}")
+    if farthest <= material:
+        none = f"no difference larger than {farthest * unit.scale:.2f} {unit.points}"
+        return Answer("unknown", "No difference", f"{sentence}: {none}.{check}")
+    wide = f"a difference that matters, {material * unit.scale:.2f}, may be there or not"
+    return Answer("unknown", "Not known", f"{sentence}: {wide}.{check}")
 
 
-_NO_CONTROL = "No cycle has been measured against a control slice."
+_NO_CONTROL = "No cycle has been measured against anything: no control slice, no rewards modelled."
 _UNMEASURED = {None: "Nothing decides yet.", 0: "The baseline still decides."}
 
 
+def _of_what(facts: Mapping[str, Any], estimate: Mapping[str, Any]) -> str:
+    """Which decisions an estimate rests on, and what has not been measured yet."""
+    if estimate["way"] == "evaluation":
+        return ", by the evaluation that promoted it"
+    span = f", {counted(estimate['cycles'], 'cycle')} until {estimate['cutoff']:%-d %B}"
+    if facts["champion"] is not None and facts["champion"] != estimate["generation"]:
+        span += (
+            f", of generation {estimate['generation']}; champion {facts['champion']} is not"
+            " measured yet"
+        )
+    return span
+
+
+def _checked(estimate: Mapping[str, Any], unit: Unit) -> str:
+    """What the control slice says beside an estimate that does not rest on it."""
+    if estimate["way"] == "control" or estimate["over_control"] is None:
+        return ""
+    lower, upper = estimate["over_control_lower"], estimate["over_control_upper"]
+    apart = lower > estimate["upper"] or upper < estimate["lower"]
+    return (
+        f" The control slice alone says {estimate['over_control'] * unit.scale:+.2f}"
+        f" [{lower * unit.scale:+.2f} to {upper * unit.scale:+.2f}]"
+        + (": the two disagree, look into the logs." if apart else ".")
+    )
+
+
 def _interval(row: Mapping[str, Any], unit: Unit) -> str:
-    if row["lower"] is None:
-        return " (without an interval)"
     return f" [{row['lower'] * unit.scale:+.2f} to {row['upper'] * unit.scale:+.2f}]"
 
 
@@ -106,12 +137,14 @@ def safe(
     if facts["champion"] is None:
         return Answer("unknown", "Not begun", "No generation yet: `decisions run` begins it.")
     if gain.state == "bad":
-        return Answer("bad", "Harmful", "What is deployed earns less than the control.")
+        return Answer("bad", "Harmful", "What is deployed earns less than its reference.")
     troubles = list(_troubles(facts, changes, overdue))
     if troubles:
         return Answer("attention", "Look", " ".join(troubles))
     if gain.word == "Not known":
-        return Answer("unknown", "No alarm", "Nothing was set aside; there is no control to ask.")
+        return Answer(
+            "unknown", "No alarm", "Nothing was set aside; whether it gains is not known."
+        )
     return Answer("good", "Safe", "No harm seen, on time, nothing set aside.")
 
 

@@ -45,20 +45,39 @@ def gain(cycles: pl.DataFrame, unit: Unit, *, controlled: bool) -> charts.Layers
         ],
     )
     layers = [charts.level(0.0), bars, line] if controlled else [bars, line]
+    if not cycles["expected"].is_null().all():
+        layers.append(_expected(cycles, unit, title))
     return alt.layer(*layers).properties(height=_TALL)
+
+
+def _expected(cycles: pl.DataFrame, unit: Unit, title: str) -> alt.Chart:
+    return (
+        alt.Chart(_scaled(cycles, ("expected",), unit.scale))
+        .mark_line(color=charts.ORANGE, strokeDash=[6, 3], point=_SQUARE)
+        .encode(
+            x=_CUTOFF,
+            y=alt.Y("expected:Q", title=title),
+            tooltip=[*_CYCLE, alt.Tooltip("expected:Q", title="expected", format=".3f")],
+        )
+    )
+
+
+_SQUARE = alt.OverlayMarkDef(color=charts.ORANGE, shape="square", size=40)
 
 
 @charts.composed_once
 def levels(cycles: pl.DataFrame, unit: Unit) -> charts.Layers:
-    """The policy's own level beside that of the control, with the control's interval."""
-    names = {"level": "policy", "control": "control"}
+    """The policy's own level beside that of the reference, with the reference's interval."""
+    base = "control" if cycles["nothing"].is_null().all() else "nothing"
+    names = {"level": "policy", base: "control" if base == "control" else "doing nothing"}
+    lower, upper = f"{base}_lower", f"{base}_upper"
     band = (
-        alt.Chart(_scaled(cycles, ("control_lower", "control_upper"), unit.scale))
+        alt.Chart(_scaled(cycles, (lower, upper), unit.scale))
         .mark_area(color=COLORS[1], opacity=0.15)
         .encode(
             x=_CUTOFF,
-            y=alt.Y("control_lower:Q", scale=alt.Scale(zero=False)),
-            y2="control_upper:Q",
+            y=alt.Y(f"{lower}:Q", scale=alt.Scale(zero=False)),
+            y2=f"{upper}:Q",
         )
     )
     return (

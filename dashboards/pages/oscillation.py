@@ -15,7 +15,9 @@ from details import unfold
 from measures import MOVES_WITH, PANELS, Panel
 from quoting import prose, quoted
 from states import empty, shown
-from units import Unit, unit_of
+from units import Unit, domain_of, unit_of
+
+from decisions.flow.measuring import LOOKED_BACK
 
 COLUMNS = 4  # of small charts: as many as the largest group has
 LEVELS, RHYTHM, MOVES = "Policy and control", "Rhythm", "What moves with it"
@@ -41,9 +43,14 @@ def page() -> None:
     verdict(newest, statistics, unit)
     sign_in.link("generations", f"Generations of {domain}", domain=domain)
     cycles = queries.read("oscillation/cycles", domain=domain, series=series)
-    over_time(cycles, unit)
+    over_time(cycles, statistics, unit, reference=_reference(domain))
     everyone(found, unit)
     closer(cycles, statistics, unit)
+
+
+def _reference(name: str) -> str:
+    domain = domain_of(name)
+    return "the control" if domain is None else domain.reference
 
 
 def _title(series: str) -> str:
@@ -76,8 +83,8 @@ def verdict(newest: Mapping[str, Any], statistics: Mapping[str, Any], unit: Unit
 
 
 def numbers(statistics: Mapping[str, Any], unit: Unit) -> None:
-    """Swing, noise, rhythm and how sure; a dash where there are too few cycles."""
-    columns = st.columns(4)
+    """Swing, what would be seen, rhythm and how sure; a dash where there are too few cycles."""
+    columns = st.columns(5)
     columns[0].metric(
         f"Swing, {unit.points}",
         _number(statistics["swing"], ".2f", unit.scale),
@@ -85,20 +92,26 @@ def numbers(statistics: Mapping[str, Any], unit: Unit) -> None:
         f" {_number(statistics['rms_se'], '.2f', unit.scale)}.",
     )
     columns[1].metric(
+        "Smallest that would be seen",
+        _number(statistics.get("visible_swing"), ".2f", unit.scale),
+        help="A swing from one cycle to the next of this size would be called four times of five."
+        " A smaller one may pass unseen; a dash: so few cycles that any may.",
+    )
+    columns[2].metric(
         "Lag-1 correlation",
         _number(statistics["r1"], "+.2f"),
         help="Of a cycle with the one before it, without the trend. A series without rhythm lies"
         f" between {_number(statistics['r1_null_low'], '+.2f')} and"
         f" {_number(statistics['r1_null_high'], '+.2f')} in nine of ten cases.",
     )
-    columns[2].metric(
+    columns[3].metric(
         "Chance without rhythm",
         _number(statistics["p_holm"], ".1%"),
-        help="How often a shuffled series alternates as much, corrected for all series of the"
-        " domain (Holm). Below 1 % it counts as oscillating when the swing is large enough.",
+        help="How often a shuffled series alternates as much; for candidates, corrected for their"
+        " number (Holm). Below 1 % it counts as oscillating when the swing is large enough.",
     )
     period = statistics["period"]
-    columns[3].metric(
+    columns[4].metric(
         "Strongest period",
         "–" if period is None else f"{period:.3g} cycles",
         help=f"{_number(statistics['period_share'], '.0%')} of the variance has it. Two cycles:"
@@ -110,11 +123,14 @@ def _number(value: float | None, form: str, scale: float = 1.0) -> str:
     return "–" if value is None else f"{value * scale:{form}}"
 
 
-def over_time(cycles: pl.DataFrame, unit: Unit) -> None:
-    """The value of each cycle."""
+def over_time(
+    cycles: pl.DataFrame, statistics: Mapping[str, Any], unit: Unit, *, reference: str
+) -> None:
+    """The value of each cycle, and what was expected of its policy."""
     st.subheader("The series")
     controlled = _controlled(cycles)
-    value(cycles, unit, controlled=controlled)
+    shown = with_expected(cycles, statistics.get("expected") or [])
+    value(shown, unit, controlled=controlled, reference=reference)
     named = {
         "value": f"Value, {unit.points if controlled else unit.symbol}",
         "lower": "From",
@@ -128,26 +144,49 @@ def over_time(cycles: pl.DataFrame, unit: Unit) -> None:
 
 
 def _controlled(cycles: pl.DataFrame) -> bool:
-    return not cycles["control"].is_null().all()
+    return not (cycles["control"].is_null() & cycles["gain"].is_null()).all()
 
 
-def value(cycles: pl.DataFrame, unit: Unit, *, controlled: bool) -> None:
-    """The value of each cycle, minus that of the control where there is one."""
+def with_expected(cycles: pl.DataFrame, expected: Sequence[Sequence[float]]) -> pl.DataFrame:
+    """`cycles` with `expected`, by cycle, from (position in the diagnosed series, value).
+
+    The series begins with the first cycle that has a value, and goes back at most LOOKED_BACK.
+    """
+    valued = cycles.with_row_index("row").filter(pl.col("value").is_not_null())["row"]
+    begun = 0 if valued.is_empty() else max(int(valued[0]), cycles.height - LOOKED_BACK)
+    rows = pl.DataFrame(
+        [(begun + int(position), value) for position, value in expected],
+        schema={"row": pl.UInt32(), "expected": pl.Float64()},
+        orient="row",
+    )
+    return (
+        cycles.with_row_index("row")
+        .join(rows, on="row", how="left", validate="1:1", maintain_order="left")
+        .drop("row")
+    )
+
+
+def value(cycles: pl.DataFrame, unit: Unit, *, controlled: bool, reference: str) -> None:
+    """The value of each cycle, minus that of the reference where there is one."""
     missing = cycles["value"].null_count()
     if missing == cycles.height:
         st.info("This series has no value yet: its decisions wait for their outcomes.")
         return
     words = (
-        "Its value in each cycle minus that of the control (dashed), with its 95 % interval."
-        " Oscillation is up and down by more than the intervals explain."
+        f"Its value in each cycle minus that of {reference} (dashed), with its 95 % interval."
         if controlled
-        else "Its value in each cycle, with its 95 % interval. There is no control slice, so a"
-        " change of the whole market looks like one of the policy."
+        else "Its value in each cycle, with its 95 % interval. There is nothing to compare with,"
+        " so a change of the whole market looks like one of the policy."
     )
+    if not cycles["expected"].is_null().all():
+        words += (
+            " The orange line is what was expected of the same policies, held against one model of"
+            " rewards: there, chance and the market are taken out, and oscillation shows."
+        )
     if missing:
         words += (
             f" Not measured in {missing} of {glance.counted(cycles.height, 'cycle')}: outcomes or"
-            " a control are missing there."
+            " something to compare with are missing there."
         )
     st.caption(words)
     st.vega_lite_chart(oscillation_charts.gain(cycles, unit, controlled=controlled))

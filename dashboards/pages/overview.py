@@ -60,10 +60,12 @@ def at_a_glance(now: datetime) -> list[Glance]:
     cycles = queries.read("overview/deployed", cycles=CYCLES)
     changes = queries.read("overview/changes")
     diagnoses = queries.read("diagnosis/latest")
+    gains = {row["domain"]: row for row in queries.read("overview/gains").iter_rows(named=True)}
     found = [
         _glance(
             facts,
             _of(facts["domain"], cycles),
+            gains.get(facts["domain"]),
             _of(facts["domain"], changes),
             _of(facts["domain"], diagnoses),
             now,
@@ -80,6 +82,7 @@ def _of(domain: str, rows: pl.DataFrame) -> pl.DataFrame:
 def _glance(
     facts: Mapping[str, Any],
     cycles: pl.DataFrame,
+    estimate: Mapping[str, Any] | None,
     changes: pl.DataFrame,
     diagnoses: pl.DataFrame,
     now: datetime,
@@ -89,7 +92,13 @@ def _glance(
     overdue = None
     if domain is not None and not domain.cutoffs:  # others are logs of the past
         overdue = glance.late(facts, now=now, cadence=domain.cadence)
-    gain = glance.better(facts, cycles.to_dicts(), unit_of(name))
+    gain = glance.better(
+        facts,
+        estimate,
+        unit_of(name),
+        reference=_reference(name),
+        material=0.0 if domain is None else domain.material,
+    )
     return Glance(
         facts=facts,
         cycles=cycles,
@@ -100,6 +109,11 @@ def _glance(
         better=gain,
         oscillating=glance.oscillating(diagnoses.to_dicts()),
     )
+
+
+def _reference(name: str) -> str:
+    domain = domain_of(name)
+    return "the control" if domain is None else domain.reference
 
 
 def headline(found: Sequence[Glance], now: datetime) -> None:
@@ -178,8 +192,8 @@ def trend(each: Glance) -> None:
     """The newest cycles of what is deployed."""
     unit = unit_of(each.name)
     st.caption(
-        f"Deployed minus control in each cycle, {unit.points}, with its 95 % interval; the dashed"
-        " line is the control."
+        f"Deployed minus {_reference(each.name)} in each cycle, {unit.points}, with its 95 %"
+        " interval; the dashed line is no difference."
     )
     st.image(overview_charts.spark(each.cycles, unit), width="stretch")
 

@@ -41,9 +41,10 @@ class Expected:
 def gained(domain: Domain, settled: pl.DataFrame) -> Measures:
     """What all settled traffic gained over doing nothing, doubly robust; nothing if untold.
 
-    `value`, the mean of reward minus the term that estimates doing nothing in the same context;
-    `nothing`, the mean of those terms; `_se`, clustered. Rewards are modelled across FOLDS blocks
-    of time, each by a model of the others. Rows given the reference's action correct the model.
+    `value` and `gain`, the mean of reward minus the term that estimates doing nothing in the same
+    context; `nothing`, the mean of those terms; `_se`, clustered. Rewards are modelled across
+    FOLDS blocks of time, each by a model of the others. Rows given the reference's action
+    correct the model.
     """
     if domain.rewards is None or domain.nothing is None or settled.height < FEWEST_ROWS:
         return {}
@@ -68,7 +69,7 @@ def gained(domain: Domain, settled: pl.DataFrame) -> Measures:
     for name, terms in (("value", reward - nothing), ("nothing", nothing)):
         found[name] = float(terms.mean())
         found[f"{name}_se"] = error_of((terms - terms.mean()) / len(terms), cluster)
-    return found
+    return found | {"gain": found["value"], "gain_se": found["value_se"]}
 
 
 def _out_of_fold(domain: Domain, rows: pl.DataFrame, eligible: BoolArray) -> FloatArray:
@@ -85,10 +86,11 @@ def _out_of_fold(domain: Domain, rows: pl.DataFrame, eligible: BoolArray) -> Flo
 
 
 def simulated(domain: Domain, policy: Policy, cutoff: datetime) -> Measures:
-    """`value` and `value_se`: what a policy gains over the reference in simulation."""
+    """What a policy gains over the reference in simulation, by the names of `gained`."""
     assert domain.gain is not None
     found = domain.gain(policy, stream(0, domain.name, "gain", cutoff.isoformat()))
-    return {"value": found.value, "value_se": standard_error(found)}
+    error = standard_error(found)
+    return {"value": found.value, "value_se": error, "gain": found.value, "gain_se": error}
 
 
 def expected(domain: Domain, cycles: Sequence[pl.DataFrame]) -> Expected | None:

@@ -25,10 +25,10 @@ DEPLOYED = "deployed"
 LOOKED_BACK = 64  # cycles that are held against a common model of rewards
 _ABOUT_VALUE = tuple(
     name + end
-    for name in ("value", "level", "control", "over_control", "nothing")
+    for name in ("value", "level", "control", "over_control", "nothing", "gain")
     for end in ("", "_se")
 )
-_AGAINST = ("control", "nothing")  # what a value may have been measured against
+_AGAINST = ("control", "gain")  # one of them is there where a value is against a reference
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +140,7 @@ def _diagnose_cycle(
         headline=DEPLOYED,
     )
     told = {
-        name: replace(each, reasons=(*each.reasons, *_missing(domain, seen, name)))
+        name: replace(each, reasons=(*each.reasons, *_missing(seen, name)))
         for name, each in found.items()
     }
     cycles.record(db, domain.name, cutoff, measured, told, now=cutoff)
@@ -294,13 +294,11 @@ def _aligned(rows: pl.DataFrame, cutoffs: list[datetime]) -> FloatArray:
     return np.array([by_cutoff.get(each, np.nan) for each in cutoffs])
 
 
-def _missing(domain: Domain, seen: pl.DataFrame, name: str) -> list[str]:
+def _missing(seen: pl.DataFrame, name: str) -> list[str]:
     """What the value of a series is measured against, where it is not a control."""
     own = seen.filter(pl.col("series") == name)
     valued = own.filter(pl.col("name") == "value")["cutoff"].unique()
     controlled = own.filter(pl.col("name").is_in(_AGAINST))["cutoff"].unique()
-    if domain.gain is not None and name == DEPLOYED:
-        return []
     if not len(valued) or len(controlled) == len(valued):
         return []
     if len(controlled):

@@ -28,38 +28,73 @@ def unit(modules: Callable[[str], ModuleType]) -> Any:
     return modules("units").unit_of("payments")
 
 
-def _cycle(day: int, gain: float | None, half: float | None = 0.01) -> dict[str, Any]:
-    lower, upper = (None, None) if gain is None or half is None else (gain - half, gain + half)
-    return {"cutoff": TODAY + DAY * day, "gain": gain, "lower": lower, "upper": upper}
+def _gain(
+    gain: float, half: float = 0.01, *, way: str = "all traffic", control: float | None = None
+) -> dict[str, Any]:
+    beside = {
+        "over_control": control,
+        "over_control_lower": None if control is None else control - 0.03,
+        "over_control_upper": None if control is None else control + 0.03,
+    }
+    return {
+        "generation": 7,
+        "way": way,
+        "cutoff": TODAY,
+        "cycles": 3,
+        "gain": gain,
+        "lower": gain - half,
+        "upper": gain + half,
+        **beside,
+    }
 
 
 @pytest.mark.parametrize(
-    ("cycles", "state", "says"),
+    ("estimate", "state", "word", "says"),
     [
         (
-            [_cycle(0, 0.02)],
+            _gain(0.058, 0.005),
             "good",
-            "+2.00 percentage points against the control [+1.00 to +3.00]",
+            "Better",
+            "+5.80 percentage points against doing nothing [+5.30 to +6.30], 3 cycles until 2 M",
         ),
-        ([_cycle(0, -0.02)], "bad", "-2.00 percentage points"),
-        ([_cycle(0, 0.005)], "unknown", "zero is inside"),
-        ([_cycle(0, 0.02, None)], "unknown", "without an interval"),
-        ([_cycle(0, 0.02), _cycle(1, None)], "good", "2 March; not measured in the cycle since"),
-        ([_cycle(0, None)], "unknown", "No cycle has been measured against a control slice"),
-        ([], "unknown", "No cycle has been measured against a control slice"),
+        (_gain(-0.02), "bad", "Worse", "-2.00 percentage points"),
+        (_gain(0.005, way="control"), "unknown", "Not known", "against the control"),
+        (
+            _gain(0.0005, 0.001),
+            "unknown",
+            "No difference",
+            "no difference larger than 0.15 percentage points",
+        ),
+        (_gain(0.025, 0.06), "unknown", "Not known", "may be there or not"),
+        (_gain(0.02, way="evaluation"), "good", "Better", "by the evaluation that promoted it"),
+        (None, "unknown", "Not known", "No cycle has been measured against anything"),
     ],
 )
-def test_better_reads_the_newest_interval(
-    glance: ModuleType, unit: Any, cycles: list[dict[str, Any]], state: str, says: str
+def test_better_no_difference_and_not_known_are_three_answers(
+    glance: ModuleType, unit: Any, estimate: Any, state: str, word: str, says: str
 ) -> None:
-    answer = glance.better(FACTS, cycles, unit)
+    answer = glance.better(FACTS, estimate, unit, reference="doing nothing", material=0.002)
 
-    assert answer.state == state
+    assert (answer.state, answer.word) == (state, word)
     assert says in answer.sentence
 
 
+def test_the_control_slice_is_a_check_beside_the_estimate(glance: ModuleType, unit: Any) -> None:
+    agrees = glance.better(FACTS, _gain(0.058, 0.005, control=0.04), unit)
+    disagrees = glance.better(FACTS, _gain(0.058, 0.005, control=-0.04), unit)
+
+    assert "The control slice alone says +4.00 [+1.00 to +7.00]." in agrees.sentence
+    assert "the two disagree" in disagrees.sentence
+
+
+def test_a_champion_that_is_not_measured_yet_is_named(glance: ModuleType, unit: Any) -> None:
+    answer = glance.better(FACTS | {"champion": 9}, _gain(0.02), unit)
+
+    assert "of generation 7; champion 9 is not measured yet" in answer.sentence
+
+
 def test_a_baseline_is_not_said_to_be_better(glance: ModuleType, unit: Any) -> None:
-    answer = glance.better(FACTS | {"champion": 0}, [], unit)
+    answer = glance.better(FACTS | {"champion": 0}, None, unit)
 
     assert answer.sentence == "The baseline still decides."
 
@@ -81,7 +116,7 @@ def test_a_cycle_is_late_after_one_and_a_half_of_the_domain_s_cadence(
 
 
 def test_candidates_that_are_being_trained_are_no_trouble(glance: ModuleType, unit: Any) -> None:
-    fine = glance.better(FACTS, [_cycle(0, 0.02)], unit)
+    fine = glance.better(FACTS, _gain(0.02), unit)
     busy = FACTS | {"judged": 1, "in_work": True}
 
     assert glance.safe(busy, fine, [], overdue=None).state == "good"
@@ -91,7 +126,7 @@ def test_candidates_that_are_being_trained_are_no_trouble(glance: ModuleType, un
 
 
 def test_harm_comes_before_what_is_merely_late(glance: ModuleType, unit: Any) -> None:
-    harmful = glance.better(FACTS, [_cycle(0, -0.02)], unit)
+    harmful = glance.better(FACTS, _gain(-0.02), unit)
 
     answer = glance.safe(FACTS, harmful, [], overdue=2 * DAY)
 
@@ -99,7 +134,7 @@ def test_harm_comes_before_what_is_merely_late(glance: ModuleType, unit: Any) ->
 
 
 def test_every_trouble_is_named(glance: ModuleType, unit: Any) -> None:
-    fine = glance.better(FACTS, [_cycle(0, 0.02)], unit)
+    fine = glance.better(FACTS, _gain(0.02), unit)
     aside = [{"kind": "quarantine", "times": 3}, {"kind": "promotion", "times": 1}]
 
     answer = glance.safe(FACTS | {"judged": 1}, fine, aside, overdue=3 * DAY)

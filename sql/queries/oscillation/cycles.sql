@@ -1,12 +1,14 @@
 -- Everything measured of one series, and the cycles of its domain in which it was not.
 -- Grain: one row a cycle of the domain. Parameters: domain, series. Units: value is the mean reward
 -- minus that of the reference, lower and upper its 95 % interval, null in a cycle that has nothing
--- to be compared with where others do; nothing is what the reference would have earned; value, level, control and their bounds are in the domain's reward; shares,
+-- to be compared with where others do; gain is the same by all traffic or by simulation, nothing what the reference
+-- would have earned; value, level, control and their bounds are in the domain's reward; shares,
 -- propensities, churn and calibration in [0, 1]; null where it was not measured.
 select
     cutoff,
     row_number() over (order by cutoff) as cycle,
     case when comparable then value end as value,
+    gain,
     case when comparable then value - 1.96 * value_se end as lower,
     case when comparable then value + 1.96 * value_se end as upper,
     level,
@@ -38,13 +40,14 @@ select
 from (
     select
         c.cutoff,
-        count(*) filter (where m.name in ('control', 'nothing')) > 0
-        or sum(count(*) filter (where m.name in ('control', 'nothing'))) over () = 0 as comparable,
+        count(*) filter (where m.name in ('control', 'gain')) > 0
+        or sum(count(*) filter (where m.name in ('control', 'gain'))) over () = 0 as comparable,
         max(m.value) filter (where m.name = 'value') as value,
         max(m.value) filter (where m.name = 'value_se') as value_se,
         max(m.value) filter (where m.name = 'level') as level,
         max(m.value) filter (where m.name = 'control') as control,
         max(m.value) filter (where m.name = 'control_se') as control_se,
+        max(m.value) filter (where m.name = 'gain') as gain,
         max(m.value) filter (where m.name = 'nothing') as nothing,
         max(m.value) filter (where m.name = 'nothing_se') as nothing_se,
         max(m.value) filter (where m.name = 'decisions') as decisions,

@@ -1,7 +1,7 @@
 -- The newest cycles of the deployed policy of every domain.
 -- Grain: one row a domain and cycle. Parameters: cycles (at most, of each domain). Units: gain is
--- the mean reward minus that of the control, lower and upper its 95 % interval, in the domain's
--- reward; null where the cycle had no control.
+-- the mean reward minus that of the reference, lower and upper its 95 % interval, in the domain's
+-- reward; null where the cycle had nothing to be compared with.
 select
     domain,
     cutoff,
@@ -13,7 +13,7 @@ from (
         domain,
         cutoff,
         case
-            when count(*) filter (where name = 'control') > 0
+            when count(*) filter (where name in ('control', 'gain')) > 0
                 then max(value) filter (where name = 'value')
         end as gain,
         max(value) filter (where name = 'value_se') as value_se,
