@@ -7,7 +7,7 @@ production does. The synthetic ones: white noise in exact levels, with standard 
 to 2 pp; white noise measured with standard errors that differ from generation to generation, with
 and without levels that move beneath them; random walks; a sine of eight to thirty-two generations
 that the control does not share, under noise; one abrupt change. The uniform arms are simulated,
-cheaply so that there are enough of them: 125 environments in chains of 64 generations, cut into
+cheaply so that there are enough of them: 50 environments in chains of 64 generations, cut into
 four, of 1000 decisions a generation and an oracle of 15 small trees. Each gives two series: its
 greedy policy's value on a fixed batch, and its own deployed value. The bar is held to the share
 over all series together, of which walks, drifts and changes can hardly trip a one-sided test: read
@@ -64,10 +64,10 @@ POWER_SEEDS = tuple(range(10, 30))
 GENERATIONS = 16
 LONGER = 24  # generations, of the power as the page shows it
 ROWS = 10_000
-NULLS = 500  # series of each kind
-LOOKED_AT = 200  # white noise series, diagnosed at every cut-off
+NULLS = 300  # series of each kind
+LOOKED_AT = 100  # white noise series, diagnosed at every cut-off
 GROUP = 4  # environments pooled
-UNIFORM_CHAINS, UNIFORM_LENGTH, UNIFORM_ROWS = 125, 64, 1_000
+UNIFORM_CHAINS, UNIFORM_LENGTH, UNIFORM_ROWS = 50, 64, 1_000
 _PAPER = PRESETS["paper-like"]
 _SOFTMAX = Arm(name="softmax-50", rule="softmax", parameter=50.0)
 _CHEAP = replace(UNIFORM, oracle=LightGBMConfig(trees=15, leaves=7))
