@@ -149,7 +149,7 @@ def sample(
     return unit_columns(stored, domain).drop("payload")
 
 
-@lru_cache(maxsize=80)
+@lru_cache(maxsize=64)
 def _stored(
     db: Database, name: str, since: datetime, until: datetime, as_of: datetime
 ) -> pl.DataFrame:

@@ -22,7 +22,7 @@ from decisions.store.database import Database
 from decisions.store.generations import Generation
 
 DEPLOYED = "deployed"
-LOOKED_BACK = 64  # cycles that are held against a common model of rewards
+LOOKED_BACK = 32  # cycles that are held against a common model of rewards
 _ABOUT_VALUE = tuple(
     name + end
     for name in ("value", "level", "control", "over_control", "nothing", "gain")

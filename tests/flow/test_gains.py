@@ -147,6 +147,10 @@ def test_the_deployed_series_is_of_all_traffic_and_its_rhythm_of_parts(
     assert row["verdict"] != "inconclusive"
     shown = database.read("oscillation/cycles", domain=COINS.name, series="deployed")
     assert shown["value"].null_count() < shown.height
+    answer = database.read("overview/gains").row(0, named=True)
+    assert (answer["way"], answer["generation"]) == ("all traffic", found["generation"])
+    assert answer["lower"] < answer["gain"] < answer["upper"]
+    assert answer["over_control"] is None  # these coins have no control slice
 
 
 def test_a_simulated_domain_is_valued_by_paired_simulation(database: Database) -> None:
