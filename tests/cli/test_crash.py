@@ -2,12 +2,15 @@
 
 import json
 import time
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 from rich.progress import Progress
+from typer.testing import CliRunner
 
+from decisions.cli.app import app
 from decisions.cli.report import Workbench
 from decisions.flow import deciding
 
@@ -25,21 +28,25 @@ def test_killed_workers_lose_double_and_halve_nothing(
     monkeypatch.setattr(crash, "DAYS_AT_FIRST", 3)  # the third day has the first generation
     monkeypatch.setattr(crash, "LEAST_GENERATIONS", 1)
     monkeypatch.setattr(crash, "LONGEST_DAG_S", 3.0)
-    bench = Workbench("crash", tmp_path, Progress(disable=True))
+    monkeypatch.setenv("DECISIONS_HOME", str(tmp_path))
 
-    crash.run(bench, kills=3)
+    done = CliRunner().invoke(app, ["study", "crash", "--kills", "3", "--json"])
 
-    assert [check for check in bench.checks if check.ok is False] == []
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout.splitlines()[-1])
     values = {
-        check.name: check.value for check in bench.checks if not isinstance(check.value, str)
+        check["name"]: check["value"]
+        for check in report["checks"]
+        if not isinstance(check["value"], str)
     }
     assert sum(values[name] for name in values if name.startswith("kills_in_")) == 3
     assert min(values[f"{place}_verdicts"] for place in ("write_path", "dag")) >= 1
-    first, second = (json.loads((tmp_path / name).read_text()) for name in PARTS)
+    (folder,) = (tmp_path / "studies" / "crash").iterdir()
+    first, second = (json.loads((folder / name).read_text()) for name in PARTS)
     assert (first["kills"], second["kills"]) == (2, 1)
 
     began = time.monotonic()
-    again = Workbench("crash", tmp_path, Progress(disable=True))
+    again = Workbench("crash", folder, Progress(disable=True))
     crash.run(again, kills=3)  # finds its parts
-    assert again.checks == bench.checks
+    assert [asdict(check) for check in again.checks] == report["checks"]
     assert time.monotonic() - began < 3

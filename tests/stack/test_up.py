@@ -1,11 +1,14 @@
-"""The whole real stack, once: it gets healthy, binds to loopback, and dies with its head."""
+"""The whole real stack, once, and its commands: it binds to loopback, and dies with its head."""
 
+import signal
 import time
 from pathlib import Path
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
+from decisions.cli.app import app
 from decisions.stack import processes, running
 from decisions.stack.airflow import sign_in
 
@@ -18,16 +21,27 @@ def listening(process: psutil.Process) -> set[str]:
     return {link.laddr.ip for link in connections if link.status == psutil.CONN_LISTEN}
 
 
+def command(*words: str) -> tuple[int, str]:
+    """The exit status of a command, and all that it said."""
+    done = CliRunner().invoke(app, words)
+    return done.exit_code, done.output
+
+
 @pytest.mark.slow
 def test_the_stack_starts_whole_and_a_killed_supervisor_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DECISIONS_DATABASE_URL", raising=False)
+    monkeypatch.setenv("DECISIONS_HOME", str(tmp_path))
     told: list[str] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         stack = running.start(tmp_path, told.append, scheduled=False)
 
         assert running.ailments(stack) == {}
+        assert "runs already" in command("up")[1]
+        assert "Airflow login" in command("status")[1]
+        assert "all import" in command("doctor")[1]
         addresses = [listening(process) for process in processes.members(tmp_path)]
         assert set[str]().union(*addresses) == {"127.0.0.1"}
         with sign_in(stack.addresses["airflow_url"], tmp_path) as airflow:
@@ -35,6 +49,9 @@ def test_the_stack_starts_whole_and_a_killed_supervisor_leaves_nothing(
             assert airflow.import_errors() == {}
         password = (tmp_path / "airflow" / "login.secret").read_text()[:20]
         assert all(password not in log.read_text() for log in (tmp_path / "logs").glob("*.log"))
+
+        ran, said = command("backfill", "--days", "1")
+        assert (ran, "Generations of payments" in said) == (0, True), said
 
         psutil.Process(stack.supervisor[0]).kill()
 
@@ -44,4 +61,6 @@ def test_the_stack_starts_whole_and_a_killed_supervisor_leaves_nothing(
         assert processes.members(tmp_path) == []
         assert running.find(tmp_path) is None
     finally:
-        running.stop(tmp_path)
+        assert command("down")[0] == 0
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

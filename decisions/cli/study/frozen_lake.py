@@ -33,7 +33,7 @@ from decisions.rl.policies import acting
 from decisions.rl.ppo import PPO, train
 from decisions.seeds import RowKeys
 
-STEPS = 200_000
+STEPS, EPISODES = 200_000, 1_000
 WANTED = 0.9
 METHODS: Mapping[str, Callable[..., PPO]] = {
     "PPO": PPO,
@@ -69,7 +69,7 @@ def agent(method: str, number: int, steps: int) -> dict[str, Any]:
         METHODS[method](total_steps=steps, bootstrap_truncation=False),
         seed=number,
     ).actor
-    episodes = evaluation_episodes()
+    episodes = evaluation_episodes(EPISODES)
     values, _ = best_values(lake)
     return {
         "optimum": float(values[0, 0]),

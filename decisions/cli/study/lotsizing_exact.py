@@ -49,6 +49,7 @@ METHODS: Mapping[str, PPO] = {
 SEEDS = range(1, 4)
 CHOSEN_ON = 1  # the seed that the settings were chosen on
 EPISODES = 2_000
+STEPS = 400_000  # of a training run
 BUDGET_S, GAP = 60.0, 0.02
 
 
@@ -120,7 +121,7 @@ def settings(method: str) -> PPO:
         entropy_coefficient=0.003,
         keep_bias=None,
         bootstrap_truncation=False,
-        total_steps=400_000,
+        total_steps=STEPS,
     )
 
 

@@ -25,6 +25,7 @@ from decisions.rl.policies import Actor, acting
 from decisions.rl.ppo import PPO, Trained, train
 from decisions.seeds import RowKeys
 
+EPISODES = 1_000  # that a finished run is evaluated on
 Act = Callable[[S], npt.NDArray[np.generic]]
 
 
@@ -120,7 +121,7 @@ def finished(training: Training, checkpoint: Path | None = None) -> dict[str, An
     began = process_time()
     trained = training.run(checkpoint)
     spent = process_time() - began
-    episodes = evaluation_episodes()
+    episodes = evaluation_episodes(EPISODES)
     environment = training.environment
     return {
         "curve": [[p.step, p.episodes, p.training_return] for p in trained.curve],
