@@ -27,6 +27,7 @@ main()
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_every_page_is_timed(postgres_folder: Path) -> None:
     if BROWSER is None:
         pytest.skip("no Chromium: install it (Debian: apt-get install chromium)")
