@@ -9,7 +9,7 @@ counted row by row.
 import numpy as np
 
 from decisions.domains.lotsizing.decomposition import Costs, GroupTables, Index
-from decisions.domains.lotsizing.stepping import compiled
+from decisions.domains.lotsizing.stepping import compiled, inlined
 from decisions.domains.lotsizing.tables import Setups, Units
 from decisions.policy import FloatArray, IntArray
 
@@ -107,7 +107,7 @@ def group_costs(
                                 value[set_up, place] = min(value[set_up, place], cost)
 
 
-@compiled
+@inlined
 def idle_cost(tables: GroupTables, period: int, item: int, stock: int) -> float:
     """Expected cost to go of an item that nobody makes, from any post-decision stock."""
     if stock < 0:
@@ -115,14 +115,14 @@ def idle_cost(tables: GroupTables, period: int, item: int, stock: int) -> float:
     return tables.idle[period, item, min(stock, tables.idle.shape[2] - 1)]
 
 
-@compiled
+@inlined
 def group_cost(tables: GroupTables, period: int, g: int, set_up: int, stock: IntArray) -> float:
     """Expected cost to go of a group, its machine left set up for item `set_up`.
 
     `stock` (I,) is post-decision. Linear between nodes; a unit below 0 is a lost sale, and stock
     above the last node is cut by the capacity whatever the demand.
     """
-    first, second = tables.members[g]
+    first, second = tables.members[g, 0], tables.members[g, 1]
     x, y = stock[first], stock[second]
     below = -min(x, 0) * tables.lost_sales_cost[first]
     n = tables.sizes[0, first]
@@ -136,34 +136,35 @@ def group_cost(tables: GroupTables, period: int, g: int, set_up: int, stock: Int
     state = 1 if set_up == first + 1 else (2 if set_up == second + 1 else 0)
     at = tables.offset[g] + (state * n + tables.node[first, x]) * k + tables.node[second, y]
     right, up = tables.share[first, x], tables.share[second, y]
-    row = tables.costs[period]
-    low = (1.0 - up) * row[at] + up * row[at + 1]
-    high = (1.0 - up) * row[at + k] + up * row[at + k + 1]
+    costs = tables.costs  # a row of them would be a view to make and to count
+    low = (1.0 - up) * costs[period, at] + up * costs[period, at + 1]
+    high = (1.0 - up) * costs[period, at + k] + up * costs[period, at + k + 1]
     return (1.0 - right) * low + right * high + below
 
 
-@compiled
+@inlined
 def made(tables: GroupTables, machine: int, set_up: int, action: int) -> int:
     """Units that an action (1 to I) of a machine makes, less what a switch loses."""
     units = tables.production[machine, action - 1]
     return units if set_up == action else units - tables.setup_loss[machine, action - 1]
 
 
-@compiled
+@inlined
 def switching(tables: GroupTables, machine: int, set_up: int, action: int) -> float:
     """What a machine's action costs at once."""
     free = action == 0 or action == set_up
     return 0.0 if free else tables.setup_cost[machine, action - 1]
 
 
-@compiled
+@inlined
 def own_action(
     tables: GroupTables, period: int, g: int, set_up: int, stock: IntArray
 ) -> tuple[float, int]:
     """A group's expected cost to go from pre-decision `stock`, and the action that reaches it."""
     machine = tables.machine[g]
     best, action = group_cost(tables, period, g, 0, stock), 0
-    for item in tables.members[g]:
+    for slot in range(2):
+        item = tables.members[g, slot]
         if item >= 0:
             units = made(tables, machine, set_up, item + 1)
             stock[item] += units
@@ -175,7 +176,7 @@ def own_action(
     return best, action
 
 
-@compiled
+@inlined
 def group_of(group: Index, machine: int, first: int, second: int) -> int:
     """The group of a machine and up to two items; -1: no items, or no such group."""
     if first < 0:
@@ -315,7 +316,7 @@ def search_partition(
     return best
 
 
-@compiled
+@inlined
 def held_cost(
     tables: GroupTables,
     period: int,
@@ -406,7 +407,8 @@ def group_gains(
         for row in range(len(periods)):
             period, stock = periods[row], stocks[row]
             cost, own[row, g] = own_action(tables, period, g, set_ups[row, machine], stock)
-            for item in tables.members[g]:
+            for slot in range(2):
+                item = tables.members[g, slot]
                 if item >= 0:
                     cost -= idle_cost(tables, period, item, stock[item])
             gain[row, g] = cost

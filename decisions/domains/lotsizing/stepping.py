@@ -28,6 +28,15 @@ def compiled(function: F) -> F:
     return cast(F, njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
+def inlined(function: F) -> F:
+    """`function` for compiled ones alone, as if it were written where it is called.
+
+    A call passes every array of a named tuple and counts its references, which costs more than
+    what a lookup does.
+    """
+    return cast(F, njit(inline="always", nogil=True, error_model="numpy")(function))
+
+
 @compiled
 def random_words(
     key: Key, episode: IntArray, period: Units, first: int, last: int, words: Words, place: int
