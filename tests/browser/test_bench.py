@@ -19,7 +19,7 @@ from decisions.cli.app import main
 from decisions.cli.bench import big_ledger
 
 dashboard = import_module("decisions.cli.bench.dashboard")  # its name is also a command
-dashboard.WARM_UP = 0
+dashboard.WARM_UP, dashboard.UNFOLDED = 0, 1
 dashboard.run.__kwdefaults__["loads"] = 1
 big_ledger.fill.__kwdefaults__["days"] = 9
 main()
