@@ -88,7 +88,7 @@ def _alternating_weights(index: IntArray) -> FloatArray:
 
 def alternating_signs(index: IntArray) -> FloatArray:
     """+1 and -1 by turns, (g,), also across gaps."""
-    return 1.0 - 2.0 * (index % 2)
+    return np.asarray(1.0 - 2.0 * (index % 2), dtype=np.float64)
 
 
 def out_of_step(residual: FloatArray, index: IntArray) -> FloatArray:

@@ -111,7 +111,11 @@ def test_links_to_pages_that_do_not_open_are_not_shown(
         sign_in.link("overview", "To the overview")
         """
     )
-    monkeypatch.setattr("streamlit.page_link", lambda page, **given: st.text(page))
+
+    def shown(page: str, **_: object) -> None:
+        st.text(page)
+
+    monkeypatch.setattr("streamlit.page_link", shown)
     page.secrets, page.user = signing_in.secrets, _person("viewer")
 
     page.run()

@@ -272,7 +272,8 @@ def _shown(name: str, pages: Sequence[Mapping[str, Any]]) -> list[str]:
     rng = stream(0, "oscillation-study", "shown", name)
     found: list[str] = []
     for page in pages:
-        parts, level = np.array(page["parts"]), page["level"]
+        level = page["level"]
+        parts: FloatArray = np.array(page["parts"], dtype=np.float64)
         shares = np.array(page["shares"])
         there = shares > 0
         one = diagnose(
