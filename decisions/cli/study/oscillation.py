@@ -278,7 +278,7 @@ def _shown(name: str, pages: Sequence[Mapping[str, Any]]) -> list[str]:
         there = shares > 0
         one = diagnose(
             parts.sum(axis=0),
-            np.zeros(parts.shape[1]),
+            np.zeros(len(parts.T)),
             rng,
             parts=parts[there],
             shares=shares[there],
