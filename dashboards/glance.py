@@ -59,7 +59,7 @@ def better(
     """
     if estimate is None:
         return Answer("unknown", "Not known", _UNMEASURED.get(facts["champion"], _NO_CONTROL))
-    against = "the control" if estimate["way"] == "control" else reference
+    against = _REFERENCES.get(estimate["way"], reference)
     sentence = (
         f"{unit.difference(estimate['gain'])} against {against}{_interval(estimate, unit)}"
         f"{_of_what(facts, estimate)}"
@@ -77,6 +77,7 @@ def better(
     return Answer("unknown", "Not known", f"{sentence}: {wide}.{check}")
 
 
+_REFERENCES = {"control": "the control", "evaluation": "the baseline"}  # by way; else the domain's
 _NO_CONTROL = "No cycle has been measured against anything: no control slice, no rewards modelled."
 _UNMEASURED = {None: "Nothing decides yet.", 0: "The baseline still decides."}
 

@@ -66,7 +66,12 @@ def _gain(
             "no difference larger than 0.15 percentage points",
         ),
         (_gain(0.025, 0.06), "unknown", "Not known", "may be there or not"),
-        (_gain(0.02, way="evaluation"), "good", "Better", "by the evaluation that promoted it"),
+        (
+            _gain(0.02, way="evaluation"),
+            "good",
+            "Better",
+            "against the baseline [+1.00 to +3.00], by the evaluation that promoted it",
+        ),
         (None, "unknown", "Not known", "No cycle has been measured against anything"),
     ],
 )

@@ -3,7 +3,8 @@
 -- Grain: one row a domain. Units: gain, its 95 % interval lower to upper, and the same against the
 -- control slice, null where there is none, are in the domain's reward; way is "all traffic" (or
 -- simulation), "control", or "evaluation", the one that promoted a champion over the baseline;
--- cycles were measured up to cutoff, and count as independent.
+-- cycles were measured up to cutoff, and count as independent. A cycle without a standard error
+-- does not count: greatest ignores nulls, and would make a missing error a small one.
 with cycle as (
     select
         domain,
@@ -14,18 +15,30 @@ with cycle as (
             when max(value) filter (where name = 'control') is not null then 'control'
         end as way,
         max(value) filter (where name = 'value') as gain,
-        greatest(max(value) filter (where name = 'value_se'), 1e-9) as error,
+        max(value) filter (where name = 'value_se') as error,
         max(value) filter (where name = 'over_control') as over_control,
-        greatest(max(value) filter (where name = 'over_control_se'), 1e-9) as over_control_error
+        max(value) filter (where name = 'over_control_se') as over_control_error
     from measurement
     where series = 'deployed'
     group by domain, cutoff
 ),
 
+weighed as (
+    select
+        *,
+        case when gain is not null and error is not null then 1 / greatest(error, 1e-9) ^ 2 end
+            as weight,
+        case
+            when over_control is not null and over_control_error is not null
+                then 1 / greatest(over_control_error, 1e-9) ^ 2
+        end as over_control_weight
+    from cycle
+),
+
 newest as (
     select distinct on (domain) domain, generation, way
-    from cycle
-    where way is not null and error is not null
+    from weighed
+    where way is not null and weight is not null
     order by domain, cutoff desc
 ),
 
@@ -36,15 +49,14 @@ pooled as (
         c.way,
         max(c.cutoff) as cutoff,
         cast(count(*) as integer) as cycles,
-        sum(c.gain / c.error ^ 2) / sum(1 / c.error ^ 2) as gain,
-        1.96 / sqrt(sum(1 / c.error ^ 2)) as half,
-        sum(c.over_control / c.over_control_error ^ 2) / sum(1 / c.over_control_error ^ 2)
-            as over_control,
-        1.96 / sqrt(sum(1 / c.over_control_error ^ 2)) as over_control_half
-    from cycle as c
+        sum(c.gain * c.weight) / sum(c.weight) as gain,
+        1.96 / sqrt(sum(c.weight)) as half,
+        sum(c.over_control * c.over_control_weight) / sum(c.over_control_weight) as over_control,
+        1.96 / sqrt(sum(c.over_control_weight)) as over_control_half
+    from weighed as c
     inner join newest as n
         on c.domain = n.domain and c.generation = n.generation and c.way = n.way
-    where c.error is not null
+    where c.weight is not null
     group by c.domain, c.generation, c.way
 )
 
