@@ -36,7 +36,7 @@ run: $(STAMP)  ## The main job: start the stack, run the days, show the table (A
 	$(BIN)/decisions run $(ARGS)
 
 test: install  ## The tests, three at a time (ARGS="-k seeds" for some, WORKERS=1 to debug)
-	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: install  ## Format, lint, types, direction of imports
 	$(BIN)/ruff format --check .

@@ -16,30 +16,17 @@ from decisions.store.database import Database, migrate
 
 _NUMBERS = count()
 
-# What waits for services comes first, so that the rest fills the other workers meanwhile. Tests of
-# a folder of _TOGETHER stay in one worker, which alone starts their services; so do a file's own.
-_TOGETHER = ("browser", "integration", "dags", "stack")
-_FIRST = (*_TOGETHER, "cli", "dashboards")
+# What waits for services comes first, so that the rest fills the other workers meanwhile.
+_FIRST = ("browser", "dags", "stack", "integration", "cli", "dashboards")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Orders tests, and says which of them share a worker."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    items.sort(key=lambda item: _rank(item.path))  # stable
+    """Orders tests by how long they wait for services, the longest first."""
+    items.sort(key=_rank)  # stable
 
 
-def _folder(path: Path) -> str:
-    return path.relative_to(Path(__file__).parent).parts[0]
-
-
-def _group(item: pytest.Item) -> str:
-    folder = _folder(item.path)
-    return folder if folder in _TOGETHER else str(item.path)
-
-
-def _rank(path: Path) -> int:
-    folder = _folder(path)
+def _rank(item: pytest.Item) -> int:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
     return _FIRST.index(folder) if folder in _FIRST else len(_FIRST)
 
 
