@@ -30,7 +30,7 @@ class Statistics:
     generations: int  # that have a value
     swing: float = np.nan  # mean absolute change from one to the next; of the parts, if any
     sure_swing: float = np.nan  # beyond errors of measurement; of parts, as outcomes bear it out
-    visible_swing: float = np.nan  # the smallest that would be seen four times of five
+    visible_swing: float = np.nan  # the smallest seen four times of five; as `sure_swing`
     sd: float = np.nan  # over generations
     rms_se: float = np.nan  # root mean square of the standard errors
     excess_variance: float = np.nan  # variance beyond the measurements' own

@@ -237,7 +237,7 @@ def _measured(
     notes = _left_out(index, known)
     value, noise, index = value[:, known], noise[:, known], index[known]
     measures = {key: each[:, known] for key, each in measures.items()}
-    parts = None if parts is None else parts[:, known]
+    parts = None if parts is None or _still(parts[:, known], index) else parts[:, known]
     count = len(index)
     if count < 2:
         few = "no generation has a value yet" if not count else "one generation has a value"
@@ -261,13 +261,7 @@ def _measured(
             " fill the gaps, or wait for more training cycles"
         )
     flat = statistics.sd < FLAT
-    moving = value
-    if parts is not None:
-        moving = parts.sum(axis=0)[None]
-        outcome = None if one.outcome is None else np.asarray(one.outcome)[known]
-        statistics = _expected(statistics, moving[0], outcome, index)
-    still = float(series.detrended(moving, index).std(axis=-1).mean()) < FLAT
-    if untested is None and not still:
+    if untested is None and not _still(value if parts is None else parts, index):
         tested = rhythm(
             value,
             noise,
@@ -279,6 +273,9 @@ def _measured(
             error=OSCILLATING_P / tests,
         )
         statistics = replace(statistics, **tested)
+    if parts is not None:
+        outcome = None if one.outcome is None else np.asarray(one.outcome)[known]
+        statistics = _expected(statistics, parts.sum(axis=0), outcome, index)
     acting = measures.get("generation")
     return _Measured(
         statistics=statistics,
@@ -289,23 +286,30 @@ def _measured(
     )
 
 
+def _still(levels: FloatArray, index: IntArray) -> bool:
+    """Whether no row of `levels` (m, g) departs from a line, as where a model is a constant."""
+    return len(index) < 2 or float(series.detrended(levels, index).std(axis=-1).max()) < FLAT
+
+
 def _expected(
     statistics: Statistics, expected: FloatArray, outcome: FloatArray | None, index: IntArray
 ) -> Statistics:
     """`statistics` with the swing of what the parts add up to, (g,), and what outcomes make of it.
 
     A model of rewards is cautious: it makes differences between policies too small. So the swing
-    that is judged is that of outcomes, in step with the expected one, where they tell.
+    that is judged is that of outcomes, in step with the expected one, where they tell; and so is
+    the smallest visible one, though it gets no smaller where outcomes follow but little.
     """
     swing = series.swing(expected[None], index)
     slope, error = (
         (np.nan, np.nan) if outcome is None else outcomes_follow(expected, outcome, index)
     )
-    told = np.isfinite(slope) and error <= SURE_SLOPE
+    follows = slope if np.isfinite(slope) and error <= SURE_SLOPE else 1.0
     return replace(
         statistics,
         swing=swing,
-        sure_swing=swing * slope if told else swing,
+        sure_swing=swing * follows,
+        visible_swing=statistics.visible_swing * max(follows, 1.0),
         expected=tuple(zip(index.tolist(), expected.tolist(), strict=True)),
         outcome_slope=slope,
         outcome_slope_se=error,
@@ -416,6 +420,10 @@ def _verdict(found: _Measured, *, material: float, unit: str) -> tuple[Verdict, 
             f"the value does not move: its standard deviation is {s.sd:.1e}, below {FLAT:g}:"
             " check that the series is the deployed policy's value and not a constant",
         )
+    if np.isnan(s.p) and s.rms_se > 0:
+        return "cannot tell", (
+            "values are nearer a line than their standard errors allow: check how these are made",
+        )
     if np.isnan(s.p):
         return "stable", ("nothing moves but the trend: no generation departs from a line",)
     large = s.sure_swing >= material
@@ -448,7 +456,8 @@ def _size(s: Statistics, unit: str) -> str:
     if s.parts and s.sure_swing != s.swing:
         return f"{swing} by a model of rewards, {amount(s.sure_swing, unit)} by outcomes,"
     if s.rms_se > 0 and not s.parts:
-        return f"{swing}, of which {amount(s.sure_swing, unit)} beyond the errors of measurement"
+        sure = f"{amount(s.sure_swing, unit)} (in step, or root mean square)"
+        return f"{swing} on average; {sure} beyond the errors of measurement"
     return swing
 
 

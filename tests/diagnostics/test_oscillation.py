@@ -82,6 +82,16 @@ def test_a_swing_that_errors_of_measurement_may_explain_is_not_called_oscillatio
     assert "beyond the errors of measurement is below 0.20 pp" in found.reasons[1]
 
 
+def test_a_sure_swing_is_another_measure_than_the_average_one_and_is_said_to_be() -> None:
+    value = np.where(np.arange(16) == 8, 0.05, 0.0) + SAW / 10
+
+    found = diagnose(value, np.full(16, 0.001), _rng())
+
+    assert found.statistics.sure_swing > found.statistics.swing
+    assert "on average; " in found.reasons[1]
+    assert "of which" not in found.reasons[1]
+
+
 def test_white_noise_that_could_hide_a_swing_cannot_be_told() -> None:
     found = diagnose(_wobble(), EXACT, _rng())
 
@@ -404,6 +414,56 @@ def test_steady_parts_are_called_oscillating_in_one_of_a_hundred_at_most() -> No
         alarms += found.verdict == "oscillating"
 
     assert binomtest(alarms, N, 0.01, alternative="greater").pvalue > 1e-4
+
+
+def test_parts_that_do_not_move_leave_the_rhythm_to_be_sought_in_the_whole() -> None:
+    value, noise = 0.01 * np.tile([1.0, -1.0], 8), np.full(16, 0.03)
+    still = np.zeros((3, 16))
+
+    noisy = diagnose(value, noise, _rng(), parts=still, shares=np.full(3, 1 / 3))
+    exact = diagnose(value, EXACT, _rng(), parts=still)
+
+    assert noisy.verdict == "suspect"  # in step, but of a size that errors reach
+    assert noisy.statistics == diagnose(value, noise, _rng()).statistics
+    assert noisy.statistics.visible_swing > 0.002
+    assert exact.verdict == "oscillating"
+
+
+def test_parts_whose_sum_does_not_move_are_still_tested() -> None:
+    rng = stream(15, "cancel")
+    signs = np.tile([1.0, -1.0], 8)
+    apart = 0.02 * signs + 0.001 * rng.standard_normal(16)
+
+    found = diagnose(_wobble(), EXACT, _rng(), parts=np.stack([apart, -apart]))
+
+    assert found.verdict == "suspect"
+    assert found.statistics.p < 0.01
+
+
+def test_noisy_values_on_a_line_do_not_tell() -> None:
+    found = diagnose(np.linspace(0, 0.02, 12), np.full(12, 0.03), _rng())
+
+    assert found.verdict == "cannot tell"
+    assert "nearer a line than their standard errors" in found.reasons[0]
+
+
+def test_a_visible_swing_is_that_of_outcomes_where_a_swing_is() -> None:
+    rng = stream(16, "cautious")
+    parts = 0.0002 * rng.standard_normal((5, 16))
+    expected = parts.sum(axis=0)
+    outcome = 0.8 + 6 * expected + 1e-5 * rng.standard_normal(16)
+    level = np.full(16, 0.003)
+
+    model = diagnose(expected, level, _rng(), parts=parts)
+    outcomes = diagnose(expected, level, _rng(), parts=parts, outcome=outcome)
+    opposed = diagnose(expected, level, _rng(), parts=parts, outcome=1.6 - outcome)
+
+    visible = model.statistics.visible_swing
+    assert model.verdict == "stable"
+    assert outcomes.statistics.sure_swing == pytest.approx(6 * outcomes.statistics.swing, rel=0.05)
+    assert outcomes.statistics.visible_swing == pytest.approx(6 * visible, rel=0.05)
+    assert outcomes.verdict == "cannot tell"
+    assert opposed.statistics.visible_swing == visible  # no swing is seen the better for it
 
 
 @settings(max_examples=25)
