@@ -6,7 +6,7 @@ import polars as pl
 
 from decisions.domain import Domain
 from decisions.flow.deciding import decide
-from decisions.flow.references import identified, with_parents
+from decisions.flow.references import NO_UNIT, identified, with_parents
 from decisions.flow.rows import history, payload, unit_columns, world_of
 from decisions.flow.steps import DAY, GRACE, LOOKBACK, batch_name, day_of, days, latest, sealed
 from decisions.frames import OUTCOMES, conform
@@ -82,7 +82,9 @@ def settle(db: Database, domain: Domain, *, as_of: datetime, holder: str) -> int
 
     Asks for decisions up to maturity and LOOKBACK old, so that a day without a settle run loses
     nothing. An outcome whose reference matches nothing goes to quarantine once it is older than
-    GRACE: until then its unit may still be written at the source, and decided.
+    GRACE: until then its unit may still be written at the source, and decided. One of no unit that
+    became known up to LOOKBACK after the domain began, or earlier, is passed over: it may be of a
+    unit of the time before.
     """
     with latest(db, f"{domain.name}/settle", holder) as lease:
         unsettled = decision_log.unsettled(
@@ -94,8 +96,10 @@ def settle(db: Database, domain: Domain, *, as_of: datetime, holder: str) -> int
         batch = batch_name("settle", as_of)
         if "reference" in outcomes.columns:
             outcomes, strangers = identified(db, domain, outcomes, unsettled)
-            old = strangers.filter(pl.col("observed_at") < as_of - GRACE)
-            decision_log.set_aside(db, domain.name, "outcome", batch, old, now=as_of, lease=lease)
+            astray = _astray(db, domain, strangers, as_of=as_of)
+            decision_log.set_aside(
+                db, domain.name, "outcome", batch, astray, now=as_of, lease=lease
+            )
         return decision_log.append(
             db,
             domain.name,
@@ -105,6 +109,15 @@ def settle(db: Database, domain: Domain, *, as_of: datetime, holder: str) -> int
             now=as_of,
             lease=lease,
         ).written
+
+
+def _astray(
+    db: Database, domain: Domain, strangers: pl.DataFrame, *, as_of: datetime
+) -> pl.DataFrame:
+    """Those of `strangers` whose decision will not come, and is not of before the domain began."""
+    begun = generations.generation(db, domain.name, 0).cutoff
+    earlier = (pl.col("observed_at") < begun + LOOKBACK) & (pl.col("problem") == NO_UNIT)
+    return strangers.filter(pl.col("observed_at") < as_of - GRACE, ~earlier)
 
 
 def catch_up(db: Database, domain: Domain, *, until: datetime, holder: str) -> int:

@@ -482,7 +482,7 @@ def test_outcomes_whose_reference_matches_nothing_are_set_aside_once_and_shown(
         .otherwise("reference"),
     )
     domain = with_transactions(DOMAIN, spans(outcomes=known))
-    flow.begin(database, domain, now=START, seed=5)
+    flow.begin(database, domain, now=START - flow.LOOKBACK, seed=5)
     flow.catch_up(database, domain, until=START + DAY, holder="test")
 
     early = flow.settle(database, domain, as_of=START + 2 * DAY, holder="test")
@@ -497,6 +497,29 @@ def test_outcomes_whose_reference_matches_nothing_are_set_aside_once_and_shown(
     with database.reading() as connection:
         text = connection.exec_driver_sql("select content from quarantine").scalars().all()
     assert all(f'"reference":"{name} "' in "".join(text) for name in attempts()["reference"][:2])
+
+
+def test_outcomes_of_attempts_from_before_the_domain_began_are_passed_over(
+    database: Database,
+) -> None:
+    spread = pl.concat(
+        outcomes().with_columns(
+            pl.format("before {} {}", "reference", pl.lit(day)).alias("reference"),
+            pl.col("observed_at") + day * DAY,
+        )
+        for day in range(-8, 10)
+    )
+    domain = with_transactions(DOMAIN, spans(outcomes=spread))
+    flow.begin(database, domain, now=START, seed=5)
+
+    for day in range(1, 10):
+        flow.catch_up(database, domain, until=START + day * DAY, holder="test")
+        flow.settle(database, domain, as_of=START + day * DAY, holder="test")
+    early = quarantined(database)
+    flow.settle(database, domain, as_of=START + 11 * DAY, holder="test")
+
+    assert early == []
+    assert quarantined(database) == [NO_UNIT] * 2 * N  # the eighth day and the ninth
 
 
 def test_outcomes_of_a_log_that_match_nothing_are_set_aside(database: Database) -> None:
