@@ -33,7 +33,9 @@ class Evaluation:
     `difference` is candidate minus champion, paired (same units, or common random numbers).
     `estimates` holds everything else worth showing: baselines and further estimators, by name.
     `checks` are quantities that a gate may limit: effective sample share, churn, violations.
-    `refusal` says why the evidence cannot answer; the estimates are then the whole line.
+    `refusal` says why the evidence cannot answer; the estimates are then the whole line. `too_few`
+    says that rows are all it lacks, which follows from the actions drawn, never from outcomes:
+    the same rows and later ones together may answer. It is not stored.
     `unchanged` says that the candidate decides as the champion does, and how that is known: from
     policies and contexts alone, never from outcomes. There is then nothing to compare.
     `note` is what else a reader of the verdict must know, such as a candidate that learned
@@ -48,6 +50,7 @@ class Evaluation:
     estimates: dict[str, Estimate] = field(default_factory=dict[str, Estimate])
     checks: dict[str, float] = field(default_factory=dict[str, float])
     refusal: str | None = None
+    too_few: bool = False
     unchanged: str | None = None
     note: str = ""
     evidence: Evidence | None = None

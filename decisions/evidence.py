@@ -127,14 +127,14 @@ class Evidence:
 
 def ended(*, margin: float) -> Evidence:
     """Evidence with every bet forfeited: nothing that comes later can revive it."""
+    return replace(unbet(margin=margin), log_wealth=(-inf,) * len(BETS))
+
+
+def unbet(*, margin: float) -> Evidence:
+    """Evidence before the first bet."""
     nothing = (0.0,) * len(BETS)
     return Evidence(
-        margin=margin,
-        rows=0,
-        total=0.0,
-        variance=0.0,
-        log_wealth=(-inf,) * len(BETS),
-        staked=nothing,
+        margin=margin, rows=0, total=0.0, variance=0.0, log_wealth=nothing, staked=nothing
     )
 
 

@@ -292,6 +292,61 @@ def test_a_refused_look_ends_nobody_and_wins_nothing(database: Database) -> None
     assert max(first[1].evidence.log_wealth) <= 0
 
 
+def test_rows_too_few_to_answer_are_bet_on_once_with_those_that_come_later(
+    database: Database,
+) -> None:
+    def doubtful(
+        candidate: Policy, champion: Policy, data: pl.LazyFrame, rng: np.random.Generator
+    ) -> Evaluation:
+        whole = with_evidence(candidate, champion, data, rng)
+        few = data.collect()["reward"].count() < 700
+        return replace(whole, refusal="few rows", too_few=True) if few else whole
+
+    patient = coins(replace(FEW, error=1e-9))
+    live(database, replace(patient, evaluate=doubtful), range(1, 8))
+
+    looked = reviews(database)
+    [number] = looked["number"].unique().to_list()
+    held = generations.held(database, COINS.name, 0, START + 100 * DAY)
+    first = generations.evaluation(database, COINS.name, number)
+    cutoff = generations.generation(database, COINS.name, number).cutoff
+    since = evidence_since(database, patient, cutoff)
+    rows = flow.history(
+        database, patient, since=since, until=looked["until"].max(), as_of=START + 7 * DAY
+    )
+    again = with_evidence(
+        flow.load_policy(database, patient, number),
+        flow.load_policy(database, patient, 0),
+        rows.lazy(),
+        np.random.default_rng(0),
+    ).evidence
+    evidence = {each.number: each for each in held}[number].evidence
+
+    assert first is not None
+    assert first[1].evidence is not None
+    assert first[1].evidence.log_e_value == pytest.approx(0.0)
+    assert looked["since"].min() == since
+    assert (looked["until"] - looked["since"]).min() > DAY
+    assert again is not None
+    assert (again.rows, again.total) == (evidence.rows, pytest.approx(evidence.total))
+    assert again.log_e_value == pytest.approx(evidence.log_e_value)
+
+
+def test_a_challenger_unchanged_on_one_look_is_looked_at_again(database: Database) -> None:
+    domain = coins(replace(FEW, error=1e-9))
+    live(database, domain, range(1, 5))
+    number = int(reviews(database)["number"][-1])
+
+    def same(*_: object) -> Evaluation:
+        return unchanged("the same on these rows", n=300)
+
+    live(database, replace(domain, evaluate=same), range(5, 6))
+    live(database, domain, range(6, 7))
+
+    outcomes = reviews(database).filter(pl.col("number") == number)["outcome"].to_list()
+    assert outcomes[-2:] == ["unchanged", "hold"]
+
+
 def test_evidence_of_the_earlier_form_is_over(database: Database) -> None:
     """Bets on single rows, each with a `first`: they are read as forfeited, not as an error."""
     domain = coins(replace(FEW, error=1e-9))

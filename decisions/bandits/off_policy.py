@@ -238,7 +238,8 @@ def evaluate_pair(
 
     Intervals for rewards of 0 and 1 are no narrower than `variance_floor` says.
 
-    An evaluation that the log does not support carries a refusal and knows no value.
+    An evaluation that the log does not support carries a refusal and knows no value; `too_few`
+    where nothing but the effective sample size is against it.
 
     Raises:
         DataError: see `weights_of`; or `level` is not between 0 and 1.
@@ -258,6 +259,7 @@ def evaluate_pair(
             difference=nothing,
             checks=checks,
             refusal="; ".join(reasons),
+            too_few=not supported(log, policies, replace(rule, effective_n=0.0))[1],
         )
 
     clusters = None if log.clusters is None else cluster_codes(log.clusters)

@@ -7,7 +7,7 @@ from math import inf
 from decisions.bandits.sequential import accumulate
 from decisions.domain import Domain
 from decisions.evaluation import Evaluation
-from decisions.evidence import Evidence
+from decisions.evidence import Evidence, unbet
 from decisions.flow.learning import load_policy
 from decisions.flow.rows import history
 from decisions.gate import Verdict
@@ -36,9 +36,12 @@ def testified(evaluation: Evaluation) -> Evaluation:
     """The evaluation with the evidence that may count: where it was refused, nothing is won.
 
     A refusal is a look without evidence. What was won before stays, and what comes later counts.
+    Where rows were too few, nothing is bet yet: a later look reads them again, with more.
     """
     if evaluation.refusal is None or evaluation.evidence is None:
         return evaluation
+    if evaluation.too_few:
+        return replace(evaluation, evidence=unbet(margin=evaluation.evidence.margin))
     return replace(evaluation, evidence=evaluation.evidence.without_gain())
 
 
@@ -75,7 +78,7 @@ def challengers(db: Database, domain: Domain, cutoff: datetime) -> dict[int, Loo
     ready = [
         each
         for each in generations.held(db, domain.name, champion, cutoff)
-        if until - domain.window - domain.holdout <= _seen_until(domain, each) < until
+        if until - domain.window - domain.holdout <= _seen_until(db, domain, each) < until
         and each.evidence.margin == domain.gate.margin
         and each.evidence.log_e_value > -inf
     ]
@@ -87,15 +90,21 @@ def challengers(db: Database, domain: Domain, cutoff: datetime) -> dict[int, Loo
     return {number: each for number, each in found.items() if each is not None}
 
 
-def _seen_until(domain: Domain, held: Held) -> datetime:
+def _seen_until(db: Database, domain: Domain, held: Held) -> datetime:
+    """The end of the rows that it has bet on; their beginning where it has not bet yet."""
+    if held.until is None and not any(held.evidence.staked):
+        return evidence_since(db, domain, held.cutoff)
     return held.until or held.cutoff - domain.maturity
 
 
 def _reviewed(
     db: Database, domain: Domain, held: Held, champion: int, cutoff: datetime
 ) -> Looked | None:
-    """None where no decision of the time since has a known outcome."""
-    since, until = _seen_until(domain, held), cutoff - domain.maturity
+    """None where decisions since that have a known outcome are too few, or none.
+
+    They are then read again with those that come later, and bet on once.
+    """
+    since, until = _seen_until(db, domain, held), cutoff - domain.maturity
     rows = history(db, domain, since=since, until=until, as_of=cutoff)
     if rows["reward"].count() == 0:
         return None
@@ -108,10 +117,15 @@ def _reviewed(
             stream(seed, domain.name, "review", str(held.number), cutoff.isoformat()),
         )
     )
+    if evaluation.too_few:
+        return None
     evidence = held.evidence
     if evaluation.evidence is not None:
-        before = (held.cutoff - domain.maturity - domain.holdout, since, held.evidence)
-        evidence = accumulate([before, (since, until, evaluation.evidence)])
+        spans = [(since, until, evaluation.evidence)]
+        if any(held.evidence.staked):
+            before = held.cutoff - domain.maturity - domain.holdout
+            spans = [(before, since, held.evidence), *spans]
+        evidence = accumulate(spans)
     return Looked(
         challenger=Challenger(
             evaluation=replace(evaluation, evidence=evidence), candidates=held.candidates

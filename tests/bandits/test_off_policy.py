@@ -246,6 +246,7 @@ def test_too_few_rows_and_missing_support_and_wrong_propensities_are_refused() -
         assert found.refusal is not None
         assert "unsupported" in found.refusal
         assert reason in found.refusal
+        assert found.too_few == (reason == "effective sample size")
         assert found.difference.lower == -np.inf
         assert judge(found, GateRule(margin=-1)).outcome == "hold"
 

@@ -1,5 +1,6 @@
 -- Candidates that the gate held in favour of a champion, with the evidence of all their rows so
--- far; without those that a later look rejected or promoted.
+-- far; without those that a later look rejected or promoted. One whose latest rows it would have
+-- decided as the champion did (unchanged) may differ on the next.
 -- Grain: one row a generation. Parameters: domain, champion, before (their cut-offs, excluded).
 -- Units: until is the end of the rows of its latest review, null where there was none; candidates
 -- is how many its cut-off had, without the unchanged.
@@ -43,5 +44,5 @@ where
     and g.parent = :champion
     and g.cutoff < :before
     and v.outcome = 'hold'
-    and coalesce(r.outcome, 'hold') = 'hold'
+    and coalesce(r.outcome, 'hold') in ('hold', 'unchanged')
 order by g.number;
