@@ -106,3 +106,27 @@ def judged(db: Database, domain: str = "payments", *, cutoffs: int = 5) -> None:
             generations.record_verdict(db, domain, number, verdict, now=now)
             if verdict.promoted:
                 generations.promote(db, domain, number, by="gate", reason="passed", now=now)
+
+
+def later(db: Database, *, minutes: int) -> None:
+    """As if so much time had passed since leases were taken and given back."""
+    with db.transaction() as connection:
+        connection.exec_driver_sql(
+            f"update lease set expires_at = expires_at - interval '{minutes} minutes'"  # noqa: S608
+        )
+
+
+def planned(database: Database, domain: str, *cutoffs: datetime) -> None:
+    """A baseline, and candidates of some cut-offs that nobody has trained."""
+    begun(database, domain)
+    for cutoff in cutoffs:
+        generations.plan(
+            database,
+            domain,
+            cutoff=cutoff,
+            policies=["one", "two"],
+            seed=1,
+            config={},
+            code_version="test",
+            now=cutoff,
+        )

@@ -9,10 +9,11 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from decisions.store import generations
+from decisions.flow.steps import LEASE_SECONDS
+from decisions.store import generations, leases
 from decisions.store.database import Database
 from tests.dashboards.reading import cells, plain, unfold
-from tests.dashboards.samples import DAY, START, begun, judged, passed
+from tests.dashboards.samples import DAY, START, begun, judged, later, passed, planned
 
 APP = Path(__file__).parents[2] / "dashboards" / "app.py"
 
@@ -83,6 +84,31 @@ def test_generations_show_champion_verdicts_and_reasons(
     assert newest[0]["Verdict"] == "refused"
     assert "effective sample size 12.0" in newest[0]["Why"]
     assert "lower bound" in newest[1]["Why"]
+
+
+def test_candidates_that_wait_are_told_from_those_that_nobody_works_on(
+    page: AppTest, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(database, "payments", START + DAY)
+    monkeypatch.setenv("DECISIONS_DATABASE_URL", database.url)
+
+    def said() -> list[str]:
+        st.cache_data.clear()
+        page.run()
+        assert not page.exception
+        return [row["Verdict"] for row in sorted(cells(page), key=lambda row: row["Generation"])]
+
+    idle = said()
+    leases.acquire(database, "payments/train/1", holder="first", seconds=LEASE_SECONDS)
+    first = said()
+    leases.acquire(database, "payments/evaluate/2", holder="second", seconds=LEASE_SECONDS)
+    both = said()
+    later(database, minutes=31)  # both workers were killed
+
+    assert idle == ["not judged", "not judged"]
+    assert first == ["being trained", "waiting"]
+    assert both == ["being trained", "being evaluated"]
+    assert said() == idle
 
 
 def test_only_a_promotion_makes_a_champion(

@@ -9,10 +9,11 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from decisions.store import generations, leases
+from decisions.flow.steps import LEASE_SECONDS
+from decisions.store import leases
 from decisions.store.database import Database
 from tests.dashboards.reading import plain
-from tests.dashboards.samples import begun
+from tests.dashboards.samples import later, planned
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
@@ -98,27 +99,11 @@ def test_a_missing_database_is_a_sentence_with_the_way_out(
     assert dashboard.button[0].label == "Try again"
 
 
-def _planned(database: Database, domain: str, *cutoffs: datetime) -> None:
-    """A baseline, and candidates of some cut-offs that nobody has trained."""
-    begun(database, domain)
-    for cutoff in cutoffs:
-        generations.plan(
-            database,
-            domain,
-            cutoff=cutoff,
-            policies=["one", "two"],
-            seed=1,
-            config={},
-            code_version="test",
-            now=cutoff,
-        )
-
-
 def test_the_time_between_two_cutoffs_of_a_weekly_domain_does_not_make_the_next_one_late(
     dashboard: AppTest, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DECISIONS_DATABASE_URL", database.url)
-    _planned(database, "lotsizing", NOW - timedelta(hours=7), NOW - timedelta(hours=5))
+    planned(database, "lotsizing", NOW - timedelta(hours=7), NOW - timedelta(hours=5))
 
     dashboard.run()
 
@@ -130,22 +115,26 @@ def test_candidates_in_training_are_work_in_progress_and_those_left_alone_need_a
     dashboard: AppTest, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DECISIONS_DATABASE_URL", database.url)
-    _planned(database, "payments", NOW - 5 * DAY)
-    lease = leases.acquire(database, "payments/train/1", holder="worker", seconds=60)
+    planned(database, "payments", NOW - 5 * DAY)
+    name, seconds = "payments/train/1", LEASE_SECONDS
+    leases.acquire(database, name, holder="killed", seconds=seconds)
 
     busy = _said(dashboard)
+    later(database, minutes=31)
+    killed = _said(dashboard)
+    lease = leases.acquire(database, name, holder="killed", seconds=seconds)
     leases.release(database, lease)
     between = _said(dashboard)
-    with database.transaction() as connection:
-        connection.exec_driver_sql("update lease set expires_at = expires_at - interval '2 min'")
+    later(database, minutes=2)
     idle = _said(dashboard)
 
     for said in (busy, between):
         assert "Nothing needs a look" in said
         assert "2 new candidates are being trained and judged" in said
-    assert "The newest cycle is 5 days old: the next one is late." in idle
-    assert "2 of 2 new candidates are not judged." in idle
-    assert "being trained" not in idle
+    for said in (killed, idle):
+        assert "The newest cycle is 5 days old: the next one is late." in said
+        assert "2 of 2 new candidates are not judged." in said
+        assert "being trained" not in said
 
 
 def _said(dashboard: AppTest) -> str:

@@ -1,8 +1,10 @@
 -- Where each domain stands: its champion, its newest cycle, and what was decided and settled.
 -- Grain: one row a domain of which anything is stored. Units: times are UTC; candidates counts the
--- generations of the newest cut-off, judged those with a verdict; in_work says that a worker trains,
--- evaluates or judges, or did a minute ago: a task that failed is tried again within that time;
--- decisions of the last day are those of batches that end within a day of the newest decision.
+-- generations of the newest cut-off, judged those with a verdict; in_work says that a worker began
+-- to train, evaluate or judge in the last half hour, or did until a minute ago: a task that failed
+-- is tried again within that time, and a lease lasts six hours (flow.steps.LEASE_SECONDS), also
+-- that of a worker that was killed after a minute; decisions of the last day are those of batches
+-- that end within a day of the newest decision.
 select
     s.domain,
     c.number as champion,
@@ -18,7 +20,11 @@ select
         where
             starts_with(l.name, s.domain || '/')
             and split_part(l.name, '/', 2) in ('train', 'evaluate', 'judge')
-            and l.expires_at > clock_timestamp() - interval '1 minute'
+            and (
+                l.expires_at > clock_timestamp() + interval '5 hours 30 minutes'
+                or l.expires_at between
+                clock_timestamp() - interval '1 minute' and clock_timestamp()
+            )
     ) as in_work,
     t.decisions,
     t.last_decided_at,
