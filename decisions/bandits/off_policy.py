@@ -226,7 +226,8 @@ def evaluate_pair(
         mean_weight_z, mean_weight_limit: standard errors of the mean weight from what it should
             be, the farther of the two, and beyond what the evaluation is refused.
         worst_group_z, group_z_limit: the same by group (control variates). A sound log is
-            refused for one or the other with a probability of at most 0.005 (`SupportRule`).
+            refused for one or the other with a probability of at most 0.005 (`SupportRule`);
+            without `logged` probabilities that holds for large samples only.
         max_weight, rare_mass: of the candidate; see `Support`.
         weight_median, weight_90_percent, weight_99_percent: below which half of the candidate's
             importance weights lie, and so on.
@@ -348,8 +349,8 @@ def supported(
     """Diagnostics of each of `policies` (n, k) by name, and why the log cannot answer.
 
     Reasons begin with the policy's name, or with "log"; there are none where the log can answer. A
-    sound log is refused for how its actions were drawn with a probability of at most `rule.error`
-    over two of the policies, all groups and all actions.
+    sound log with `logged` probabilities is refused for how its actions were drawn with a
+    probability of at most `rule.error` over two of the policies, all groups and all actions.
     """
     log = replace(
         log,

@@ -12,17 +12,18 @@ from decisions.shapes import Labels, check_rows, check_shape, check_table, check
 __all__ = ["Labels", "Support", "SupportRule", "kish", "refusal", "support"]
 
 RARE = 0.001  # a propensity below this is hardly support
-_GROUP, _LARGE = 30, 1_000  # clusters of a group worth testing; rows of it, all else unknown
+_GROUP, _LARGE = 30, 1_000  # clusters of a group worth testing; without probabilities
 
 
 @dataclass(frozen=True, kw_only=True)
 class SupportRule:
     """When evidence is refused: see `refusal`.
 
-    `error` bounds how often a sound log is refused because its actions do not look drawn with the
-    probabilities that were logged, whatever the number of policies and groups. An evaluation
-    shares it equally among its policies' mean weights, in each half for all rows together and
-    half for groups, and the counts of actions (`drawn_refusal`).
+    `error` bounds how often a sound log whose probabilities were kept is refused because its
+    actions do not look drawn with them, whatever the number of policies and groups; without them
+    it is only what large samples tend to. An evaluation shares it equally among its policies'
+    mean weights, in each half for all rows together and half for groups, and the counts of
+    actions (`drawn_refusal`).
     """
 
     effective_n: float = 100.0
@@ -39,7 +40,8 @@ class Support:
     weights cut there), and `group_z` that of the worst group of each grouping, of which there are
     `groups` in all. `effective_n` is Kish's, and `effective_share` that over n. `rare_mass` is
     the share of the policy's mass on actions logged with a propensity below 0.001; `violation`
-    its mass on actions that could not be logged.
+    its mass on actions that could not be logged. Where the log's probabilities were kept, the
+    tests are `exact`: their error is proven for any number of rows.
     """
 
     n: int
@@ -50,6 +52,7 @@ class Support:
     max_weight: float
     rare_mass: float
     violation: float
+    exact: bool = False
     groups: int = 0
     group_z: dict[str, float] = field(default_factory=dict[str, float])
 
@@ -103,9 +106,9 @@ def support(
             and the tests of the mean weight use the sample's variance (`mean_weight_z`).
         groups: labels (n,) by name (generation, slice, merchant): in each group the mean weight
             is one in expectation. The number of eligible actions is always among them. Groups
-            of fewer than 30 clusters are too small to test, and without `logged` and `clusters`
-            those of fewer than 1000 rows.
-        clusters: labels (n,) of rows that depend on one another; None where none do.
+            of fewer than 30 clusters are too small to test, and without `logged` those of fewer
+            than 1000.
+        clusters: labels (n,) of rows that depend on one another; None where each row is its own.
 
     Raises:
         DataError: shapes disagree, or a weight is negative or not finite.
@@ -124,7 +127,7 @@ def support(
         unlikely = np.where(logged < RARE, probabilities, 0.0)
         rare = float(unlikely.sum(axis=1).mean()) if n else float("nan")
     grouped = {"eligible actions": eligible.sum(axis=1), **(groups or {})}
-    smallest = _LARGE if possible is None and clusters is None else _GROUP
+    smallest = _LARGE if possible is None else _GROUP
     statistics = {
         name: distances(weights, labels, possible=possible, clusters=clusters, smallest=smallest)
         for name, labels in grouped.items()
@@ -139,6 +142,7 @@ def support(
         max_weight=float(weights.max()) if n else float("nan"),
         rare_mass=rare,
         violation=float(impossible.sum(axis=1).mean()) if n else 0.0,
+        exact=possible is not None,
         groups=sum(len(z) for z in statistics.values()),
         group_z={name: float(z[np.abs(z).argmax()]) for name, z in statistics.items() if len(z)},
     )
@@ -163,12 +167,13 @@ def refusal(found: Support, rule: SupportRule | None = None, *, sharing: int = 1
         )
     allowed = found.mean_weight_limit(rule.error / sharing)
     if not abs(found.mean_weight_z) <= allowed:
-        return _unlikely("the mean weight of all rows", found.mean_weight_z, allowed, rule)
+        what = "the mean weight of all rows"
+        return _unlikely(what, found.mean_weight_z, allowed, rule, exact=found.exact)
     allowed = found.group_z_limit(rule.error / sharing)
     if not abs(found.worst_group_z) <= allowed:
         name = max(found.group_z, key=lambda each: abs(found.group_z[each]))
         what = f"the mean weight of one group by {name} (of {found.groups} groups)"
-        return _unlikely(what, found.worst_group_z, allowed, rule)
+        return _unlikely(what, found.worst_group_z, allowed, rule, exact=found.exact)
     return None
 
 
@@ -178,13 +183,20 @@ def drawn_refusal(distances: FloatArray, rule: SupportRule, *, sharing: int = 1)
     worst = float(max(distances, key=abs, default=0.0))
     if abs(worst) <= allowed:
         return None
-    return _unlikely("how often one action was drawn", worst, allowed, rule)
+    return _unlikely("how often one action was drawn", worst, allowed, rule, exact=True)
 
 
-def _unlikely(what: str, distance: float, allowed: float, rule: SupportRule) -> str:
+def _unlikely(
+    what: str, distance: float, allowed: float, rule: SupportRule, *, exact: bool
+) -> str:
+    chance = (
+        f"chance alone does so in at most {rule.error:.2%} of evaluations; else"
+        if exact
+        else "how often chance alone does so is not known where probabilities were not kept; else"
+    )
     return (
         f"unsupported: {what} is {distance:+.1f} standard errors from what the logged"
-        f" probabilities say, beyond {allowed:.1f}: chance alone does so in at most"
-        f" {rule.error:.2%} of evaluations; else probabilities differ from how actions were drawn,"
-        " or rows are missing or depend on one another: compare those, or judge later rows"
+        f" probabilities say, beyond {allowed:.1f}: {chance} probabilities differ from how actions"
+        " were drawn, or rows are missing or depend on one another: compare those, or judge later"
+        " rows"
     )

@@ -1,6 +1,5 @@
 """Policies act with the probabilities they state."""
 
-import time
 from functools import partial
 
 import numpy as np
@@ -236,21 +235,6 @@ def test_a_row_with_nothing_eligible_is_an_error(
     for policy in every_policy(ensemble):
         with pytest.raises((NoEligibleAction, DataError)):
             policy.act(logs.data.context, mask, keys)
-
-
-def test_ten_thousand_decisions_take_less_than_a_second(logs: Logs, ensemble: Ensemble) -> None:
-    n = 10_000
-    rows = np.arange(n) % 3000
-    policy = policies.OraclePolicy(oracle=ensemble.members[0], rule=policies.SquareCB(100.0))
-    context, mask = logs.data.context[rows], np.ones((n, 8), dtype=bool)
-    keys = RowKeys(1, np.arange(n, dtype=np.int64))
-
-    def seconds() -> float:
-        began = time.perf_counter()
-        policy.act(context, mask, keys)
-        return time.perf_counter() - began
-
-    assert min(seconds() for _ in range(3)) < 1.0
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule.models > 1])

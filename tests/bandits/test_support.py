@@ -69,6 +69,37 @@ def test_a_wrong_propensity_in_one_group_is_found_there() -> None:
     assert found.worst_group_z > found.group_z_limit(0.005)
 
 
+def test_without_probabilities_groups_of_few_clusters_refuse_no_sound_log() -> None:
+    n = 6_000  # 75 groups of 40 clusters of two rows each
+    card = np.repeat(np.arange(n // 2), 2)
+    target = np.full((n, 2), 0.5)
+
+    for seed in range(5):
+        w, propensity = _weights(target, np.tile([0.02, 0.98], (n, 1)), seed)
+        sound = support(
+            w,
+            target,
+            propensity=propensity,
+            eligible=np.ones((n, 2), dtype=np.bool_),
+            groups={"issuer": card % 75},
+            clusters=card,
+        )
+        assert refusal(sound) is None
+        assert "issuer" not in sound.group_z
+
+
+def test_a_refusal_promises_no_error_where_probabilities_were_not_kept() -> None:
+    n = 2_000
+    split, eligible = np.full((n, 2), 0.5), np.ones((n, 2), dtype=np.bool_)
+    w, propensity = _weights(split, np.tile([0.4, 0.6], (n, 1)), 5)
+
+    words = str(refusal(support(1.5 * w, split, propensity=propensity, eligible=eligible)))
+
+    assert "standard errors from what" in words
+    assert "%" not in words
+    assert "judge later rows" in words
+
+
 def test_each_refusal_names_its_reason() -> None:
     n = 1_000
     logging, eligible = np.tile([1.0, 0.0], (n, 1)), np.ones((n, 2), dtype=np.bool_)

@@ -39,7 +39,7 @@ SEED = 2026  # of the environment; methods were chosen in environments 71 and 81
 ROWS = 3_000  # of a log whose refusal is asked for
 ROWS_A_CARD = (1, 2, 15)
 SIZES = (500, 2_000, 5_000, 5_500, 20_000, 50_000)
-LOGS = 200  # of each size, for coverage
+LOGS = 400  # of each size, for coverage
 MODELS = 6  # reward models that they share
 BASES = {"16 % fail": 1.9, "2 % fail": 4.6}  # logits of success of an average payment
 RULE = SupportRule()
@@ -259,10 +259,11 @@ def _power(given: Callable[[], Payments], evaluations: int) -> dict[str, dict[st
 def check_coverage(
     bench: Workbench, *, logs: int = LOGS, sizes: tuple[int, ...] = SIZES, pool: int = 12_000
 ) -> None:
-    """95 % intervals that cover: 93 % of logs or more at every size, within four of its errors.
+    """95 % intervals that cover: 93 % of logs or more at every size, as far as can be told.
 
-    The lower ends of the intervals fail more often where rare failures have large weights: each
-    tail is shown.
+    A check fails where the upper end of the exact interval of what was covered is below 93 %: of
+    400 logs, where 362 or fewer are. The lower ends of the intervals fail more often where rare
+    failures have large weights: each tail is shown.
     """
     for words, base in BASES.items():
         for logger in ("uniform", "stabilised"):
@@ -281,7 +282,7 @@ def check_coverage(
                         f"coverage of the {what}, %: {size} rows, {words}, logged by {logger}"
                         f" (missed {above} above, {below} below)",
                         100 * (1 - missed / logs),
-                        ">= 93",
+                        "upper end >= 93",
                         ok=interval[1] >= 0.93,
                         interval=_percent(interval),
                     )
