@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 
 import numpy as np
 import polars as pl
 
 from decisions.bandits.estimators import dr
+from decisions.bandits.intervals import normal, variance_floor
 from decisions.bandits.oracles import time_blocks
+from decisions.bandits.support import SupportRule, kish
 from decisions.domain import Domain
-from decisions.flow.measures import Measures, clusters, error_of, logged, standard_error
+from decisions.flow.measures import Measures, clusters, logged, standard_error
 from decisions.flow.rows import unit_columns
 from decisions.policy import BoolArray, FloatArray, IntArray, Policy, pick
 from decisions.seeds import stream
@@ -19,7 +20,7 @@ from decisions.store import decision_log
 from decisions.store.database import Database
 
 FEWEST_ROWS = 300  # of a cycle, below which rewards are not modelled
-FEWEST_NOTHING = 100  # of them given the reference's action
+EFFECTIVE_NOTHING = SupportRule().effective_n  # of them given the reference's action, by Kish
 CYCLE_ROWS = 4_000  # of each cycle that the common model reads
 MODEL_ROWS = 64_000  # of all cycles together
 FOLDS = 3
@@ -44,7 +45,8 @@ def gained(domain: Domain, settled: pl.DataFrame) -> Measures:
     `value` and `gain`, the mean of reward minus the term that estimates doing nothing in the same
     context; `nothing`, the mean of those terms; `_se`, clustered. Rewards are modelled across
     FOLDS blocks of time, each by a model of the others. Rows given the reference's action
-    correct the model.
+    correct the model: nothing is said where a few of them would speak for all, and errors are no
+    smaller than `variance_floor` makes them.
     """
     if domain.rewards is None or domain.nothing is None or settled.height < FEWEST_ROWS:
         return {}
@@ -54,21 +56,28 @@ def gained(domain: Domain, settled: pl.DataFrame) -> Measures:
     eligible, _, rows = log
     action = rows["action"].list.first().cast(pl.Int64).to_numpy()
     reward = rows["reward"].to_numpy()
-    chosen = action == domain.nothing
-    if chosen.sum() < FEWEST_NOTHING:
+    weights = (action == domain.nothing) / rows["propensity"].to_numpy()
+    cluster = clusters(domain, rows)
+    if kish(weights) < EFFECTIVE_NOTHING or len(np.unique(cluster)) < 2:
         return {}
     predicted = _out_of_fold(domain, rows, eligible)
-    nothing = dr(
-        chosen / rows["propensity"].to_numpy(),
-        reward,
-        pick(predicted, action),
-        predicted[:, domain.nothing],
-    ).rows
-    cluster = clusters(domain, rows)
+    chosen = pick(predicted, action)
+    nothing = dr(weights, reward, chosen, predicted[:, domain.nothing]).rows
     found: Measures = {}
-    for name, terms in (("value", reward - nothing), ("nothing", nothing)):
-        found[name] = float(terms.mean())
-        found[f"{name}_se"] = error_of((terms - terms.mean()) / len(terms), cluster)
+    for name, terms, moved in (
+        ("value", reward - nothing, 1 - weights),
+        ("nothing", nothing, weights),
+    ):
+        estimate = variance_floor(
+            normal(terms, clusters=cluster),
+            terms,
+            moved,
+            reward,
+            residual=reward - chosen,
+            clusters=cluster,
+        )
+        found[name] = estimate.value
+        found[f"{name}_se"] = standard_error(estimate)
     return found | {"gain": found["value"], "gain_se": found["value_se"]}
 
 
@@ -143,15 +152,9 @@ def sample(
 ) -> pl.DataFrame:
     """At most CYCLE_ROWS of the decisions taken in [since, until) whose outcome was known.
 
-    Read once by a process: what was known at a time does not change.
+    Read anew at each cut-off: an outcome of before it that is stored later is then among them,
+    whichever process asks.
     """
-    stored = _stored(db, domain.name, since, until, as_of)
-    return unit_columns(stored, domain).drop("payload")
-
-
-@lru_cache(maxsize=64)
-def _stored(
-    db: Database, name: str, since: datetime, until: datetime, as_of: datetime
-) -> pl.DataFrame:
-    rows = decision_log.history(db, name, since=since, until=until, as_of=as_of)
-    return thinned(rows.filter(pl.col("reward").is_finite()), CYCLE_ROWS)
+    stored = decision_log.history(db, domain.name, since=since, until=until, as_of=as_of)
+    kept = thinned(stored.filter(pl.col("reward").is_finite()), CYCLE_ROWS)
+    return unit_columns(kept, domain).drop("payload")

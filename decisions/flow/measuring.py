@@ -263,7 +263,7 @@ def _by_part(
 ) -> Series:
     """The series of all traffic with its parts, where rewards are modelled, of recent cycles.
 
-    A cycle without a usable row has no part, and would be left out: all keep the whole, then.
+    A cycle that has a value but no usable row would be left out: all keep the whole, then.
     """
     own = seen.filter(pl.col("series") == DEPLOYED)
     begun = _begun(own, cutoffs)[-LOOKED_BACK:]
@@ -274,9 +274,10 @@ def _by_part(
         since, until = _span(domain, cutoff, cutoffs)
         rows.append(gains.sample(db, domain, since=since, until=until, as_of=cutoff))
     found = gains.expected(domain, rows)
-    if found is None:
-        return whole
     recent = slice(-len(begun), None)
+    valued = np.isfinite(whole.value[recent])
+    if found is None or np.isnan(found.parts[:, valued]).any():
+        return whole
     level = _aligned(own.filter(pl.col("name") == "level"), begun)
     return replace(
         whole,

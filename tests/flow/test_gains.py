@@ -17,9 +17,10 @@ from decisions.policy import BoolArray, FloatArray, Policy
 from decisions.seeds import RowKeys, stream
 from decisions.store import cycles
 from decisions.store.database import Database
-from tests.flow.test_measuring import START, latest, live, measured
+from tests.flow.test_measuring import START, latest, live, measured, with_control
 from tests.integration.coins import CHANCE, COINS, CoinWorld, Table, with_world
 from tests.store.samples import decided, units
+from tests.store.test_audit import tamper
 
 DAY = timedelta(days=1)
 MIDDLE = 1
@@ -103,6 +104,24 @@ def test_nothing_is_said_where_nothing_was_hardly_ever_done() -> None:
     assert gains.gained(COINS, logged_by(GOOD, 1_000)) == {}
 
 
+def test_nothing_is_said_where_a_few_rows_speak_for_doing_nothing() -> None:
+    seldom = Table(((0.25, 0.5, 0.25), (0.89, 0.01, 0.1)))
+    rows = logged_by(seldom, 2_000)
+
+    assert (rows["action"].list.first() == MIDDLE).sum() > 400
+    assert gains.gained(MODELLED, rows) == {}
+
+
+def test_outcomes_that_were_not_seen_may_still_come() -> None:
+    rows = logged_by(GOOD, 4_000).with_columns(reward=pl.lit(1.0))
+
+    found = gains.gained(MODELLED, rows)
+
+    unseen = 1 - 0.025 ** (1 / 4_000)  # upper limit of the share of failures
+    for name in ("value", "nothing"):
+        assert found[f"{name}_se"] > 0.8 * unseen * 10 / 1.96  # weights reach ten
+
+
 def test_parts_add_up_to_what_each_cycle_was_expected_to_gain() -> None:
     policies: Sequence[Table] = (GOOD, BAD, GOOD)
     rows = [logged_by(policy, 2_000, seed=seed) for seed, policy in enumerate(policies)]
@@ -151,6 +170,26 @@ def test_the_deployed_series_is_of_all_traffic_and_its_rhythm_of_parts(
     assert (answer["way"], answer["generation"]) == ("all traffic", found["generation"])
     assert answer["lower"] < answer["gain"] < answer["upper"]
     assert answer["over_control"] is None  # these coins have no control slice
+
+
+def test_a_cycle_that_logged_no_probabilities_leaves_no_gap(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Table, "act", with_control)
+    modelled = replace(MODELLED, world=CoinWorld(per_day=100))
+    live(database, [1, 2, 3, 4, 5, 6], domain=modelled)
+    tamper(
+        database,
+        "update decision set probabilities = '{}'"
+        " where decided_at >= '2026-03-06T23:00Z' and decided_at < '2026-03-07T23:00Z'",
+    )
+    live(database, [7, 8, 9], domain=modelled)
+
+    row = latest(database)["deployed"]
+    statistics = json.loads(str(row["statistics"]))
+    assert statistics["generations"] == 8  # all since the first that was measured
+    assert statistics["parts"] == 0
+    assert "left out" not in str(row["reasons"])
 
 
 def test_a_simulated_domain_is_valued_by_paired_simulation(database: Database) -> None:
