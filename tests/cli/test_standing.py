@@ -51,6 +51,10 @@ def test_a_first_day_is_well_where_practice_swings_and_the_stabilised_series_doe
     assert shortcomings([STEADY, SWINGING, standing("open_bandit", refusals=3)]) == []
 
 
+def test_the_published_practice_is_not_wanted_beside_transactions_of_ones_own() -> None:
+    assert shortcomings([STEADY], simulated=False) == []
+
+
 @pytest.mark.parametrize(
     ("standings", "says"),
     [
