@@ -5,19 +5,19 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from decisions.errors import StoreError
-from decisions.store.database import address
+from decisions.store.database import address, ends_unclear
 
 _SECRETS = ("password", "passfile", "sslpassword")  # libpq also takes these as ?name=value
 
 
 def without_password(url: str) -> str:
     """An address that may be shown: no password, wherever in it one was given."""
+    if ends_unclear(url):
+        return "(not an address)"
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         return "(not an address)"
-    if parsed.host is not None and "@" in parsed.host:  # of a password that was not quoted
-        parsed = parsed.set(host=parsed.host.rpartition("@")[2])
     masked = {key: "***" for key in parsed.query if key.lower() in _SECRETS}
     hidden = parsed.update_query_dict(masked).render_as_string(hide_password=True)
     return hidden.replace("%2A%2A%2A", "***").replace("%2F", "/")

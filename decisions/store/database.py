@@ -20,7 +20,7 @@ from decisions.store.queries import query
 if TYPE_CHECKING:
     from psycopg.abc import Query
 
-_FORM = "postgresql://USER:PASSWORD@HOST:PORT/NAME, an @ in the password written as %40"
+_FORM = "postgresql://USER:PASSWORD@HOST:PORT/NAME, an @ in it written as %40, a ? as %3F"
 Role = Literal["decisions_writer", "decisions_reader", "owner"]
 
 
@@ -120,18 +120,26 @@ def address(url: str) -> URL:
     """The parts of a database's address.
 
     Raises:
-        StoreError: it is none of PostgreSQL's, or its password holds an @, which would be taken
-            for the end of the password; the message holds no part of it.
+        StoreError: it is none of PostgreSQL's, or its password holds an @ or a ?, which would be
+            taken for the end of the password; the message holds no part of it.
     """
+    if ends_unclear(url):
+        raise StoreError(
+            f"the database's address holds more than one @, or a ? before it: wanted {_FORM}"
+        )
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise StoreError(f"the database's address cannot be read: wanted {_FORM}") from None
     if parsed.get_backend_name() not in ("postgresql", "postgres"):
         raise StoreError(f"the database's address is not PostgreSQL's: wanted {_FORM}")
-    if "@" in (parsed.host or ""):
-        raise StoreError(f"the database's address holds more than one @: wanted {_FORM}")
     return parsed
+
+
+def ends_unclear(url: str) -> bool:
+    """Whether it cannot be told where the password of an address ends: it holds an @ or a ?."""
+    before, *others = url.split("@")
+    return len(others) > 1 or (len(others) == 1 and "?" in before)
 
 
 @cache

@@ -9,7 +9,10 @@ from decisions.store.database import Database
     ("url", "shown"),
     [
         ("postgresql://me:hunter2@db/x", "postgresql://me:***@db/x"),
-        ("postgresql://me:hun@ter2@db/x", "postgresql://me:***@db/x"),
+        ("postgresql://me:hun@ter2@db/x", "(not an address)"),
+        ("postgresql://me:hun@ter2/x@db/x", "(not an address)"),
+        ("postgresql://me:hun@ter2?x@db/x", "(not an address)"),
+        ("postgresql://db:5432/x?password=hun@ter2", "(not an address)"),
         (
             "postgresql://me@db/x?password=hunter2&sslmode=require",
             "postgresql://me@db/x?password=***&sslmode=require",
@@ -41,6 +44,9 @@ def test_no_answer_is_told_without_the_password() -> None:
     [
         "postgresql://me:hun@ter2@127.0.0.1:9/x",
         "postgresql://me:hunter2@ter2@127.0.0.1:9/x",
+        "postgresql://me:hun@ter2/x@127.0.0.1:9/x",
+        "postgresql://me:hun@ter2?x@127.0.0.1:9/x",
+        "postgresql://127.0.0.1:9/x?password=hun@ter2",
         "postgresql://me@127.0.0.1:hunter2/x",
         "hunter2",
         "mysql://me:hunter2@127.0.0.1/x",
