@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from decisions.domain import Domain
 from decisions.flow.comparing import evaluate_generation, judge_cutoff
 from decisions.flow.learning import begin, plan_generations, prepare, train_generation
-from decisions.flow.living import catch_up, settle
+from decisions.flow.living import catch_up, due_days, settle
 from decisions.flow.measuring import diagnose
 from decisions.flow.steps import DAY
-from decisions.store import cycles, generations
+from decisions.store import cycles
 from decisions.store.database import Database
 
 AT = timedelta(hours=2)  # after midnight: by then the day before is decided and stored
@@ -95,11 +95,12 @@ def process_cutoffs(
 ) -> None:
     """Processes the cut-offs that have not been processed, the oldest first.
 
-    A domain that has not begun begins with the day before `first`. `report` is told the cut-off
-    and each of its steps before it begins, and "done" after the last.
+    The day before `first` is decided before them: a domain that has not begun begins with it, and
+    of one that began later the days from then on are due (not where units are successive, see
+    `due_days`). `report` is told the cut-off and each of its steps before it begins, and "done"
+    after the last.
     """
-    if not generations.generations(db, domain.name):
-        decide_due(db, domain, until=first, seed=seed, holder=holder)
+    decide_due(db, domain, until=first, seed=seed, holder=holder)
     processed = set(cycles.diagnosed(db, domain.name))
     for cutoff in sorted(cutoffs):
         if cutoff not in processed:
@@ -111,4 +112,6 @@ def process_cutoffs(
                 holder=holder,
                 report=lambda step, at=cutoff: report(at, step),
             )
+        elif domain.world is not None and due_days(db, domain, until=cutoff):
+            decide_due(db, domain, until=cutoff, seed=seed, holder=holder)
         report(cutoff, "done")

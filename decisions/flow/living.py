@@ -20,14 +20,18 @@ INSTANT = timedelta(microseconds=1)  # the least by which two times of the store
 def due_days(db: Database, domain: Domain, *, until: datetime) -> list[datetime]:
     """Starts of the days whose units should have arrived by `until` and did not, oldest first.
 
-    The day before `until` is always among them. No other lies before the domain began, or more
-    than LOOKBACK before `until`: an older gap is filled by runs for its own days. A day that
-    brought nothing is due again.
+    None lies more than LOOKBACK before `until`. They begin with the day the domain began, or with
+    an earlier one that arrived, or with the day before `until`, whichever is first. Where units
+    are successive none lies before the domain began: no history can be put before the one that
+    there is. A day that brought nothing is due again.
     """
-    begun = generations.generation(db, domain.name, 0).cutoff
-    first = min(max(day_of(begun), day_of(until) - LOOKBACK), day_of(until) - DAY)
     done = sealed(db, domain, "unit")
-    return [day for day in days(first, until) if batch_name("arrive", day) not in done]
+    recent = days(until - LOOKBACK, until)
+    missing = [day for day in recent if batch_name("arrive", day) not in done]
+    first = day_of(generations.generation(db, domain.name, 0).cutoff)
+    if not domain.successive:
+        first = min([first, recent[-1], *(day for day in recent if day not in missing)])
+    return [day for day in missing if day >= first]
 
 
 def arrive(
@@ -121,7 +125,7 @@ def _astray(
 
 
 def catch_up(db: Database, domain: Domain, *, until: datetime, holder: str) -> int:
-    """Lives through every day up to `until` that was not lived yet; how many decisions it took.
+    """Processes every day before `until` that was not processed; how many decisions it took.
 
     A day's units may follow up outcomes of the day before, so each day settles what is known at
     its start, then receives its units, then decides them at its end. A scheduler may lose, merge

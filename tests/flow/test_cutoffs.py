@@ -1,11 +1,13 @@
 """A process runs what the DAGs run; one that is killed is followed by one that finishes."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
 
 from decisions import flow
+from decisions.domain import Domain
 from decisions.domains import domain_named
 from decisions.store import cycles, generations
 from decisions.store.database import Database
@@ -72,6 +74,40 @@ def test_cutoffs_are_processed_from_the_first_day_to_a_diagnosis_each(database: 
     champion = generations.champion(database, COINS.name)
     assert generations.generation(database, COINS.name, champion).policy == "means"
     assert processed(database) == [f"{cutoff:%d} done" for cutoff in CUTOFFS]
+
+
+def arrived(db: Database, domain: Domain, days: list[datetime]) -> list[datetime]:
+    """The days before these on which units arrived, as the run that ends with them would want."""
+    flow.process_cutoffs(
+        db,
+        domain,
+        flow.scheduled(domain, days),
+        first=days[0],
+        seed=11,
+        holder="x",
+        report=lambda _at, _step: None,
+    )
+    batches = db.read("seal/batches", domain=domain.name, kind="unit")["batch"]
+    return sorted(datetime.fromisoformat(batch.removeprefix("arrive/")) for batch in batches)
+
+
+def test_a_longer_run_after_a_shorter_one_leaves_no_day_out(database: Database) -> None:
+    thrice_weekly = replace(COINS, cadence=timedelta(days=7) / 3)
+    days = [FIRST + flow.DAY * day for day in range(13)]  # its last cut-off is on a Saturday
+
+    assert arrived(database, thrice_weekly, days[-4:])[0] == days[-5]
+    assert arrived(database, thrice_weekly, days) == [days[0] - flow.DAY, *days[:-1]]
+
+
+def test_nothing_is_put_before_the_history_of_successive_units(database: Database) -> None:
+    successive = replace(COINS, cadence=timedelta(days=7) / 3, successive=True)
+    days = [FIRST + flow.DAY * day for day in range(13)]
+    begun = arrived(database, successive, days[-4:])
+
+    assert arrived(database, successive, days) == begun
+    assert set(flow.scheduled(successive, days)) == set(
+        cycles.diagnosed(database, successive.name)
+    )
 
 
 def test_a_killed_process_is_resumed_to_the_same_end(
