@@ -58,7 +58,7 @@ def chain(summary: pl.DataFrame, newest: pl.DataFrame) -> None:
     columns = st.columns(4)
     columns[0].metric("Seals", f"{head['number']:,}")
     columns[1].metric("Rows sealed", f"{summary['rows'].sum():,}")
-    columns[2].metric("Last sealed for", head["sealed_at"].strftime("%Y-%m-%d"))
+    columns[2].metric("Last sealed for", f"{summary['last_sealed_at'].max():%Y-%m-%d}")
     columns[3].metric("Head of the chain", head["digest"][:8], help=f"SHA-256 {head['digest']}")
     st.caption(
         f"The head is seal {head['number']}, SHA-256 `{head['digest']}`. A superuser can rewrite"

@@ -15,7 +15,7 @@ from decisions.flow.references import NO_UNIT
 from decisions.store import audit, decision_log, generations
 from decisions.store.database import Database
 from tests.dashboards.reading import cells, unfold
-from tests.dashboards.samples import DAY, START, judged
+from tests.dashboards.samples import DAY, START, begun, judged
 
 
 @pytest.fixture
@@ -61,6 +61,17 @@ def test_a_missing_database_is_a_sentence(page: AppTest, monkeypatch: pytest.Mon
 
     assert not page.exception
     assert "cannot be reached" in page.error[0].value
+
+
+def test_the_latest_date_that_was_sealed_for_is_not_that_of_a_backfill(
+    page: AppTest, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged(database, cutoffs=5)
+    begun(database, "lotsizing")  # as of START, after all the others
+
+    over(monkeypatch, database, page)
+
+    assert page.metric[2].value == f"{START + 5 * DAY:%Y-%m-%d}"
 
 
 def test_an_outcome_that_matched_nothing_is_counted_with_its_reason(

@@ -1,6 +1,7 @@
 """The schema grows by files that are never edited, from nothing or with rows in it."""
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
@@ -10,10 +11,12 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 from decisions.errors import StoreError
-from decisions.store import audit, migrations
+from decisions.evaluation import Evaluation, unchanged, unknown
+from decisions.gate import GateRule, judge
+from decisions.store import audit, generations, migrations
 from decisions.store.database import Database, migrate
 from decisions.store.decision_log import append, history
-from tests.store.samples import NOW, START, begun, decided, units
+from tests.store.samples import NOW, START, begun, decided, outcomes, units
 
 HEAD = max(path.stem[:4] for path in (migrations.SQL / "alembic" / "versions").glob("0*.py"))
 REVISION = f'''"""More."""
@@ -31,6 +34,14 @@ def upgrade() -> None:
 BACK_TO_FIRST = """
 drop table
     measurement, diagnosis, announcement, tally, decided_through, review, correction cascade;
+alter table evaluation drop constraint evaluation_role_check;
+alter table evaluation add constraint evaluation_role_check check (
+    role in ('candidate', 'champion', 'difference', 'estimate', 'check', 'refusal')
+);
+alter table verdict drop constraint verdict_outcome_check;
+alter table verdict add constraint verdict_outcome_check check (
+    outcome in ('promote', 'hold', 'reject')
+);
 delete from migration where file > '0002';
 update alembic_version set version_num = '0001';
 """
@@ -92,6 +103,52 @@ def test_the_second_migration_counts_the_decisions_of_the_first_schema(
     ]
     assert database.read("tally/by_arm", domain="payments").equals(counted)
     assert audit.verify(database).broken is None
+
+
+def test_rows_of_the_first_schema_are_kept_and_those_of_later_ones_are_taken(
+    database: Database,
+) -> None:
+    begun(database)
+    batch, taken = units(3), decided(units(3))
+    known = outcomes(taken).head(2)
+    append(database, "payments", "unit", "a", batch, now=NOW)
+    append(database, "payments", "decision", "a", taken, now=NOW)
+    append(database, "payments", "outcome", "a", known, now=NOW)
+    refused, same = unknown(n=3), unchanged("the same artifact", n=3)
+    held = Evaluation(candidate=refused, champion=refused, difference=refused, refusal="no rows")
+    first, second = generations.plan(
+        database,
+        "payments",
+        cutoff=NOW,
+        policies=["one", "two"],
+        seed=1,
+        config={},
+        code_version="test",
+        now=NOW,
+    )
+    judge_as(database, first, held)
+    with database.transaction("owner") as connection:
+        connection.exec_driver_sql(BACK_TO_FIRST)
+
+    migrate(database)
+    judge_as(database, first, held)  # stored already, and the same
+    judge_as(database, second, same)
+    later = known.head(1).with_columns(
+        pl.col("observed_at") + timedelta(hours=1), reward=pl.lit(0.0)
+    )
+    corrected = append(database, "payments", "outcome", "b", later, now=NOW)
+
+    verdicts = database.read("generation/timeline", domain="payments")["verdict"].to_list()
+    stored = history(database, "payments", since=START, until=NOW, as_of=NOW)
+    assert (corrected.written, stored["reward"].to_list()) == (1, [0.0, 1.0, None])
+    assert verdicts == [None, "hold", "unchanged"]
+    assert audit.verify(database).broken is None
+
+
+def judge_as(database: Database, number: int, evaluation: Evaluation) -> None:
+    generations.record_evaluation(database, "payments", number, 0, evaluation, now=NOW)
+    verdict = judge(evaluation, GateRule())
+    generations.record_verdict(database, "payments", number, verdict, now=NOW)
 
 
 @pytest.mark.parametrize("table", ["measurement", "diagnosis", "announcement", "tally"])
