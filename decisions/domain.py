@@ -79,7 +79,7 @@ class Domain:
 
     The *account* of a policy is what its training has to tell, as JSON; it is stored with the
     training. Where it has a "curve", a list of [steps, mean reward, lower, upper], that is the
-    learning curve.
+    learning curve; a "fallback" says why nothing was learned, and verdicts repeat it.
 
     A candidate with a *recipe* does not learn from history: its recipe names all that it is made
     from. Once the gate has rejected it, no later cut-off trains it, until its recipe changes.

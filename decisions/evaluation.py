@@ -39,7 +39,7 @@ class Evaluation:
     `unchanged` says that the candidate decides as the champion does, and how that is known: from
     policies and contexts alone, never from outcomes. There is then nothing to compare.
     `note` is what else a reader of the verdict must know, such as a candidate that learned
-    nothing; it decides nothing.
+    nothing; it decides nothing, and is stored with the verdict.
     `evidence` is what a gate that is looked at every day reads in place of the interval; None
     where the domain's evaluation gathers none.
     """

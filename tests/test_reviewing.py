@@ -332,6 +332,23 @@ def test_rows_too_few_to_answer_are_bet_on_once_with_those_that_come_later(
     assert again.log_e_value == pytest.approx(evidence.log_e_value)
 
 
+def test_each_verdict_on_a_candidate_that_learned_nothing_says_so(database: Database) -> None:
+    def account(_: Policy) -> dict[str, object]:
+        return {"fallback": "three rows are too few"}
+
+    domain = replace(coins(replace(FEW, error=1e-9)), account=account)
+
+    live(database, domain, range(1, 5))
+
+    number = int(reviews(database)["number"][0])
+    first = generations.verdict(database, domain.name, number)
+    with database.reading() as connection:
+        later = connection.exec_driver_sql("select distinct note from review").scalars().all()
+    wanted = "the candidate learned nothing: three rows are too few"
+    assert first is not None
+    assert (first.note, list(later)) == (wanted, [wanted])
+
+
 def test_a_challenger_unchanged_on_one_look_is_looked_at_again(database: Database) -> None:
     domain = coins(replace(FEW, error=1e-9))
     live(database, domain, range(1, 5))

@@ -1,5 +1,6 @@
 """Candidates against the champion: evaluation, verdict, promotion."""
 
+from dataclasses import replace
 from datetime import datetime
 
 import polars as pl
@@ -7,7 +8,7 @@ import polars as pl
 from decisions.domain import Domain
 from decisions.errors import DataError
 from decisions.evaluation import Evaluation, unchanged, unknown
-from decisions.flow.learning import load_policy, planned_generations
+from decisions.flow.learning import learned_nothing, load_policy, planned_generations
 from decisions.flow.reviewing import challengers, evidence_since, testified
 from decisions.flow.rows import history
 from decisions.flow.steps import latest, leased
@@ -147,4 +148,4 @@ def _evaluated(db: Database, domain: Domain, number: int) -> Evaluation:
             f"generation {number} of {domain.name} is not evaluated, so its cut-off cannot be"
             " judged: run its train and evaluate steps again"
         )
-    return found[1]
+    return replace(found[1], note=learned_nothing(db, domain, number))

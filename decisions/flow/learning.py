@@ -214,6 +214,13 @@ def train_generation(
     return number
 
 
+def learned_nothing(db: Database, domain: Domain, number: int) -> str:
+    """What verdicts on a generation say of a training that fell back; empty where none did."""
+    [details] = db.read("training/of_generation", domain=domain.name, number=number)["details"]
+    fallback = json.loads(details).get("fallback")
+    return f"the candidate learned nothing: {fallback}" if fallback else ""
+
+
 def _provenance(
     db: Database, domain: Domain, seen: pl.DataFrame, cutoff: datetime
 ) -> dict[str, object]:

@@ -8,7 +8,7 @@ from decisions.bandits.sequential import accumulate
 from decisions.domain import Domain
 from decisions.evaluation import Evaluation
 from decisions.evidence import Evidence, unbet
-from decisions.flow.learning import load_policy
+from decisions.flow.learning import learned_nothing, load_policy
 from decisions.flow.rows import history
 from decisions.gate import Verdict
 from decisions.judging import Challenger
@@ -126,9 +126,11 @@ def _reviewed(
             before = held.cutoff - domain.maturity - domain.holdout
             spans = [(before, since, held.evidence), *spans]
         evidence = accumulate(spans)
+    note = learned_nothing(db, domain, held.number)
     return Looked(
         challenger=Challenger(
-            evaluation=replace(evaluation, evidence=evidence), candidates=held.candidates
+            evaluation=replace(evaluation, evidence=evidence, note=note),
+            candidates=held.candidates,
         ),
         since=since,
         until=until,

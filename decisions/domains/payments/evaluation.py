@@ -15,7 +15,6 @@ from decisions.bandits.sequential import paired_evidence
 from decisions.bandits.training_set import TrainingSet
 from decisions.domains.payments.actions import COUNT, DO_NOTHING
 from decisions.domains.payments.training import (
-    account,
     context_of,
     fit_encoded,
     is_trained,
@@ -140,6 +139,4 @@ def evaluate(
         predicted=own.scores,
         together=context["arm_key"].to_numpy(),
     )
-    nothing_learned = account(candidate).get("fallback")
-    note = f"the candidate learned nothing: {nothing_learned}" if nothing_learned else ""
-    return replace(found, checks=checks, evidence=evidence, note=note)
+    return replace(found, checks=checks, evidence=evidence)
