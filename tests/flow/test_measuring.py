@@ -88,7 +88,8 @@ def test_every_series_of_a_cycle_is_measured_and_diagnosed_once(database: Databa
     assert cycles.measurements(database, COINS.name).equals(before)
     assert set(latest(database)) == {"deployed", "means", "worst"}
     assert {row["verdict"] for row in latest(database).values()} == {"inconclusive"}
-    candidate, deployed = measured(database, "means", 4), measured(database, "deployed", 4)
+    candidate, deployed = measured(database, "worst", 4), measured(database, "deployed", 4)
+    assert "value" not in measured(database, "means", 4)  # it decides as the champion does
     assert {
         "value",
         "value_se",
