@@ -22,8 +22,8 @@ def _say(cutoff: datetime, step: str) -> None:
 def main() -> None:
     """Processes the cut-offs given; an error of ours is one line, and exit status 2."""
     name, first, *cutoffs = sys.argv[1:]
-    given = settings()
     try:
+        given = settings()
         flow.process_cutoffs(
             Database(required_database_url(given)),
             configured_domain(name, given),

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from time import sleep
 
 from decisions.domain import Domain
+from decisions.errors import DataError, LeaseLost
 from decisions.flow.comparing import evaluate_generation, judge_cutoff
 from decisions.flow.learning import begin, plan_generations, prepare, train_generation
 from decisions.flow.living import catch_up, due_days, settle
@@ -13,6 +16,7 @@ from decisions.store import cycles
 from decisions.store.database import Database
 
 AT = timedelta(hours=2)  # after midnight: by then the day before is decided and stored
+PAUSES_S = (0.5, 2.0, 8.0)  # before a step that another worker took over is repeated
 FIRST = datetime(2019, 11, 4, tzinfo=UTC)  # a Monday, from which cadences are counted
 
 
@@ -99,19 +103,60 @@ def process_cutoffs(
     of one that began later the days from then on are due (not where units are successive, see
     `due_days`). `report` is told the cut-off and each of its steps before it begins, and "done"
     after the last.
+
+    A step that another worker took over is repeated. A cut-off that fails keeps none from the
+    next, as in the DAGs.
+
+    Raises:
+        DataError: some cut-offs failed; the message tells of the first.
     """
-    decide_due(db, domain, until=first, seed=seed, holder=holder)
+    _repeated(lambda: decide_due(db, domain, until=first, seed=seed, holder=holder))
+    failed: list[tuple[datetime, DataError]] = []
     processed = set(cycles.diagnosed(db, domain.name))
     for cutoff in sorted(cutoffs):
-        if cutoff not in processed:
-            process_cutoff(
-                db,
-                domain,
-                cutoff=cutoff,
-                seed=seed,
-                holder=holder,
-                report=lambda step, at=cutoff: report(at, step),
-            )
-        elif domain.world is not None and due_days(db, domain, until=cutoff):
-            decide_due(db, domain, until=cutoff, seed=seed, holder=holder)
-        report(cutoff, "done")
+        step = partial(
+            process_cutoff if cutoff not in processed else _decide_left,
+            db,
+            domain,
+            cutoff=cutoff,
+            seed=seed,
+            holder=holder,
+            report=partial(report, cutoff),
+        )
+        try:
+            _repeated(step)
+        except DataError as error:
+            failed.append((cutoff, error))
+            report(cutoff, "failed")
+        else:
+            report(cutoff, "done")
+    if failed:
+        at, error = failed[0]
+        raise DataError(f"{len(failed)} cut-offs failed; the first, {at:%Y-%m-%d}: {error}")
+
+
+def _decide_left(
+    db: Database,
+    domain: Domain,
+    *,
+    cutoff: datetime,
+    seed: int,
+    holder: str,
+    report: Callable[[str], None],
+) -> None:
+    """Decides the days before a processed cut-off that a run of earlier ones made due."""
+    if domain.world is not None and due_days(db, domain, until=cutoff):
+        report("decide")
+        decide_due(db, domain, until=cutoff, seed=seed, holder=holder)
+
+
+def _repeated(step: Callable[[], object]) -> None:
+    """Does a step, again where another worker took it over: it then finds what that one wrote."""
+    for pause_s in PAUSES_S:
+        try:
+            step()
+        except LeaseLost:
+            sleep(pause_s)
+        else:
+            return
+    step()

@@ -1,14 +1,18 @@
 """A process runs what the DAGs run; one that is killed is followed by one that finishes."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 
 from decisions import flow
 from decisions.domain import Domain
 from decisions.domains import domain_named
+from decisions.errors import DataError, LeaseLost
+from decisions.policy import Policy
 from decisions.store import cycles, generations
 from decisions.store.database import Database
 from tests.conftest import copied
@@ -108,6 +112,38 @@ def test_nothing_is_put_before_the_history_of_successive_units(database: Databas
     assert set(flow.scheduled(successive, days)) == set(
         cycles.diagnosed(database, successive.name)
     )
+
+
+def test_a_cutoff_that_cannot_be_trained_keeps_none_from_the_next(database: Database) -> None:
+    trainings: list[int] = []
+
+    def train(log: pl.LazyFrame, earlier: Sequence[Policy], rng: np.random.Generator) -> Policy:
+        trainings.append(1)
+        if len(trainings) == 1:
+            raise DataError("no row explores")
+        return COINS.candidates["means"](log, earlier, rng)
+
+    domain = replace(COINS, candidates={"means": train})
+    with pytest.raises(DataError, match="1 cut-offs failed; the first, 2026-03-04: no row expl"):
+        arrived(database, domain, DAYS)
+
+    assert sorted(cycles.diagnosed(database, COINS.name)) == [*CUTOFFS[:2], *CUTOFFS[3:]]
+    arrived(database, domain, DAYS)
+    assert sorted(cycles.diagnosed(database, COINS.name)) == CUTOFFS
+
+
+def test_a_step_that_another_worker_took_over_is_repeated(database: Database) -> None:
+    lost: list[str] = []
+
+    def report(_cutoff: datetime, step: str) -> None:
+        if step.startswith("train") and not lost:
+            lost.append(step)
+            raise LeaseLost("another worker has taken it over")
+
+    flow.process_cutoffs(database, COINS, CUTOFFS, first=FIRST, seed=1, holder="x", report=report)
+
+    assert lost
+    assert sorted(cycles.diagnosed(database, COINS.name)) == CUTOFFS
 
 
 def test_a_killed_process_is_resumed_to_the_same_end(
