@@ -26,7 +26,9 @@ def payments_published() -> "Domain":
 
 
 NAME, NOTES = "payments_published", __doc__ or ""
-OWN = bool(os.environ.get("DECISIONS_PAYMENTS_TRANSACTIONS"))  # of yours: no specimen is needed
+OWN = bool(
+    os.environ.get("DECISIONS_PAYMENTS_TRANSACTIONS", "").strip()
+)  # of yours: no specimen is needed
 
 decide = decide_dag(NAME, payments_published, schedule=None if OWN else "0 0 * * *", doc=NOTES)
 settle = settle_dag(NAME, payments_published, schedule=None if OWN else "30 0 * * *", doc=NOTES)

@@ -99,7 +99,9 @@ def settle(db: Database, domain: Domain, *, as_of: datetime, holder: str) -> int
         )
         batch = batch_name("settle", as_of)
         if "reference" in outcomes.columns:
-            outcomes, strangers = identified(db, domain, outcomes, unsettled)
+            outcomes, strangers = identified(
+                db, domain, outcomes, unsettled.filter(pl.col("slot") == 0)
+            )
             astray = _astray(db, domain, strangers, as_of=as_of)
             decision_log.set_aside(
                 db, domain.name, "outcome", batch, astray, now=as_of, lease=lease
