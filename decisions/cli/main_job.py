@@ -9,11 +9,12 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import IO
 
 from decisions import flow
 from decisions.cli.progress import Board
@@ -98,9 +99,9 @@ class Lanes:
     _airflow_url: str = field(default="", init=False)
     _healthy: threading.Event = field(default_factory=threading.Event, init=False)
     _left: "queue.SimpleQueue[Work]" = field(default_factory=queue.SimpleQueue, init=False)
-    _errors: "queue.SimpleQueue[BaseException]" = field(
-        default_factory=queue.SimpleQueue, init=False
-    )
+    _errors: list[Exception] = field(default_factory=list[Exception], init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _stopping: bool = field(default=False, init=False)
     _workers: "list[subprocess.Popen[str]]" = field(
         default_factory=list["subprocess.Popen[str]"], init=False
     )
@@ -120,33 +121,58 @@ class Lanes:
         self._healthy.set()
 
     def join(self) -> None:
-        """Returns when all is done.
+        """Returns when all is done; a domain that fails keeps no other from its work.
 
         Raises:
-            StackError: a domain's work failed; the message says how.
+            StackError: work of a domain failed; the message says how, of each.
         """
-        while any(thread.is_alive() for thread in self._threads) or not self._errors.empty():
-            with suppress(queue.Empty):
-                raise self._errors.get(timeout=0.2)
+        for thread in self._threads:
+            while thread.is_alive():
+                thread.join(0.2)
+        if len(self._errors) == 1:
+            raise self._errors[0]
+        if self._errors:
+            raise StackError("\n".join(str(error) for error in self._errors))
 
     def stop(self) -> None:
-        """Ends the processes that were started here."""
-        for worker in self._workers:
-            worker.terminate()
+        """Ends the processes that were started here, and lets no other begin."""
+        with self._lock:
+            self._stopping = True
+            for worker in self._workers:
+                worker.terminate()
         for worker in self._workers:
             worker.wait()
 
     def _lane(self) -> None:
-        try:
-            while True:
+        with suppress(queue.Empty):
+            while not self._stopping:
                 work = self._left.get_nowait()
-                self._earlier(work)
-                self._by_airflow(work)
+                for part in (self._earlier, self._by_airflow):
+                    self._try(part, work)
                 self.board.leaves(work.domain)
-        except queue.Empty:
+
+    def _try(self, part: Callable[[Work], None], work: Work) -> None:
+        if self._stopping:
             return
-        except BaseException as error:
-            self._errors.put(error)
+        try:
+            part(work)
+        except Exception as error:
+            self._errors.append(error)
+
+    def _begin(self, command: Sequence[str], log: IO[str]) -> "subprocess.Popen[str]":
+        with self._lock:
+            if self._stopping:
+                raise StackError("the main job is being stopped")
+            worker = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=self._environment(),
+            )
+            self._workers.append(worker)
+        return worker
 
     def _earlier(self, work: Work) -> None:
         if work.first is None:
@@ -154,18 +180,8 @@ class Lanes:
         file = self.home / "logs" / f"earlier-{work.domain}.log"
         moments = (work.first, *work.cutoffs)
         command = [sys.executable, "-m", "decisions.cli.earlier", work.domain]
-        with (
-            file.open("w") as log,
-            subprocess.Popen(
-                [*command, *(moment.isoformat() for moment in moments)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env=self._environment(),
-            ) as worker,
-        ):
-            self._workers.append(worker)
+        command += [moment.isoformat() for moment in moments]
+        with file.open("w") as log, self._begin(command, log) as worker:
             self._follow(work, worker.stdout or ())
         if worker.returncode != 0:
             raise StackError(

@@ -69,3 +69,29 @@ def test_a_domain_that_fails_ends_the_job_with_what_its_process_said(
         ):
             lanes.join()
         lanes.stop()
+
+
+def test_a_domain_that_fails_keeps_no_other_from_its_work_and_none_begins_after_stop(
+    database: Database, tmp_path: Path
+) -> None:
+    (tmp_path / "logs").mkdir()
+    stack = Stack(
+        supervisor=(1, 0.0), phase="", addresses={"database_url": database.url}, checks={}
+    )
+    names = ("nosuch", "neither", "nor_this")
+    works = [Work(domain=name, first=DAY, cutoffs=(DAY,), jobs=()) for name in names]
+    out, _ = console(terminal=False)
+
+    with board(out, 1) as progress:
+        lanes = Lanes(tmp_path, stack, progress, resumed=True, patience_s=1.0)
+        lanes.start(works)
+        with pytest.raises(StackError) as raised:
+            lanes.join()
+        lanes.stop()
+        (tmp_path / "logs" / "earlier-nosuch.log").unlink()
+        lanes.start(works)
+        with pytest.raises(StackError):
+            lanes.join()
+
+    assert all(f"no domain '{name}'" in str(raised.value) for name in names)
+    assert not (tmp_path / "logs" / "earlier-nosuch.log").exists()
