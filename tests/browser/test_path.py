@@ -130,6 +130,7 @@ def test_a_planner_goes_from_the_overview_to_an_item_and_to_the_decision(
 
     choose(page, "Plant", "6x3/2")
     expect(page).to_have_url(re.compile(r"plant=6x3%2F2"))
+    drawn(page)  # the address changes first; an item chosen before the page is drawn is lost
     choose(page, "Item", re.compile("Item 5"))
     expect(page).to_have_url(re.compile(r"item=5"))
     page.reload()

@@ -141,6 +141,6 @@ def test_promotions_at_their_smallest_and_resumed(tmp_path: Path) -> None:
     assert bench.checks == first
     names = [check.name for check in first]
     assert (
-        sum(name.startswith("share of 2 years with a worsening promotion") for name in names) == 6
+        sum(name.startswith("share of 2 years with a worsening promotion") for name in names) == 8
     )
     assert "median looks to promotion, a champion's logs, truly +0.5 pp" in names

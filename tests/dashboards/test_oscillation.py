@@ -149,7 +149,7 @@ def test_a_series_without_rhythm_says_why_there_is_nothing_to_draw(
     assert not page.error
     assert any(badge in each.value for each in page.markdown)
     assert says in page.info[0].value
-    assert any("There is no control slice" in each.value for each in page.caption)
+    assert any("There is nothing to compare with" in each.value for each in page.caption)
     assert any(each.value.startswith("Not measured for this series") for each in page.caption)
 
 
