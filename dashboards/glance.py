@@ -115,8 +115,8 @@ def _interval(row: Mapping[str, Any], unit: Unit) -> str:
 def late(facts: Mapping[str, Any], *, now: datetime, cadence: timedelta) -> timedelta | None:
     """How old the newest cycle is, when the next one should have come; None when it need not.
 
-    `cadence` is the domain's own: cut-offs that were run by hand, or made up for, do not set it.
-    Nothing is late while it is worked on, as when earlier days are made up for.
+    `cadence` is the domain's own: cut-offs that were run by hand, or late, do not set it.
+    Nothing is late while it is worked on, as when earlier days are processed.
     """
     if facts["cutoff"] is None or facts["in_work"]:
         return None
