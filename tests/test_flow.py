@@ -9,13 +9,22 @@ import pytest
 
 from decisions import flow
 from decisions.domain import Domain, Log
-from decisions.errors import ConflictingRecord, DataError, LeaseLost, NoEligibleAction
+from decisions.errors import (
+    ArtifactAltered,
+    ConflictingRecord,
+    DataError,
+    LeaseLost,
+    NoEligibleAction,
+    StoreError,
+)
 from decisions.flow import comparing, deciding
+from decisions.flow.learning import cached_policy
 from decisions.policy import BoolArray
 from decisions.replay import explain, replay
 from decisions.store import audit, decision_log, generations, leases
 from decisions.store.database import Database
 from tests.integration.coins import COINS, CoinWorld, Table, with_world
+from tests.store.test_audit import tamper
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 END_OF_TIME = datetime(9000, 1, 1, tzinfo=UTC)
@@ -100,6 +109,24 @@ def test_the_baseline_is_champion_of_days_before_the_domain_began(database: Data
 
     assert taken == [300, 300, 305, 305, 305]  # from the third day on with retries
     assert generations.champion_at(database, COINS.name, START) == 0
+
+
+def test_a_policy_is_read_once_by_a_process_and_again_by_an_audit(database: Database) -> None:
+    live(database, 2)
+    numbers = [item.number for item in generations.generations(database, COINS.name)]
+
+    kept = cached_policy(database, COINS, numbers[-1])
+    tamper(
+        database,
+        "alter table artifact drop constraint artifact_check",
+        "update artifact set content = 'altered'",
+    )
+
+    assert cached_policy(database, COINS, numbers[-1]) is kept
+    with pytest.raises(ArtifactAltered, match="recorded was"):
+        flow.load_policy(database, COINS, numbers[-1])
+    with pytest.raises(StoreError, match="no policy yet"):
+        cached_policy(database, COINS, numbers[-1] + 1)
 
 
 def test_a_backfill_of_earlier_days_may_promote_as_if_it_had_run_in_time(

@@ -22,7 +22,7 @@ Harrison and Migon (1985), "Dynamic generalized linear models" (posteriors as pr
 of retentions by the evidence of the new rows, block by block, is ours.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
@@ -253,26 +253,29 @@ class Posterior:
 
 
 def logits(
-    basis: Basis, coefficients: Iterable[FloatArray], places: Places
+    basis: Basis, coefficients: Sequence[FloatArray] | FloatArray, places: Places
 ) -> Iterator[FloatArray]:
-    """Success logits of every action, (n, k), for each vector of coefficients (D,).
+    """Success logits of every action, (k, n), for each vector of coefficients, (m, D) in all.
 
     Sums run over columns and then effects, in order: a row's bits do not depend on its batch.
     """
     index, value = places
     effects, count = basis.effects, len(basis.sources)
-    width = effects.shape[1]
-    part = np.empty((len(index), width))
-    product = np.empty((len(index), len(effects)))
-    for each in coefficients:
-        table = np.zeros((count + 1, width))
-        table[:count] = each[: count * width].reshape(count, width)
-        shares = np.zeros_like(part)
-        for j in range(index.shape[1]):
-            shares += np.multiply(value[:, j, None], table[index[:, j]], out=part)
-        logit = shares[:, :1] + (basis.pairs * each[count * width :]).sum(axis=1)
-        for j in range(1, width):
-            logit += np.multiply(shares[:, j, None], effects[:, j], out=product)
+    n, width = len(index), effects.shape[1]
+    tables = np.zeros((count + 1, len(coefficients), width))
+    for m, each in enumerate(coefficients):
+        tables[:count, m] = each[: count * width].reshape(count, width)
+    starts = np.arange(n + 1) * index.shape[1]
+    columns = sparse.csr_array(
+        (value.ravel(), index.ravel(), starts), shape=(n, count + 1), copy=False
+    )
+    shares = cast("FloatArray", columns @ tables.reshape(count + 1, -1))
+    shares = np.ascontiguousarray(shares.T).reshape(len(coefficients), width, n)
+    for share, each in zip(shares, coefficients, strict=True):
+        logit = share[0] + (basis.pairs * each[count * width :]).sum(axis=1)[:, None]
+        for action, effect in enumerate(effects):
+            for j in np.flatnonzero(effect[1:]) + 1:
+                logit[action] += share[j] if effect[j] == 1 else share[j] * effect[j]
         yield logit
 
 

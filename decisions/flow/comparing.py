@@ -8,7 +8,7 @@ import polars as pl
 from decisions.domain import Domain
 from decisions.errors import DataError
 from decisions.evaluation import Evaluation, unchanged, unknown
-from decisions.flow.learning import learned_nothing, load_policy, planned_generations
+from decisions.flow.learning import cached_policy, learned_nothing, planned_generations
 from decisions.flow.reviewing import challengers, evidence_since, testified
 from decisions.flow.rows import history
 from decisions.flow.steps import latest, leased
@@ -45,7 +45,9 @@ def evaluate_generation(db: Database, domain: Domain, number: int, *, holder: st
 
 
 def _compared(db: Database, domain: Domain, planned: Generation, parent: int) -> Evaluation:
-    own, other = (generations.artifact(db, domain.name, each) for each in (planned.number, parent))
+    own, other = (
+        generations.artifact_digest(db, domain.name, each) for each in (planned.number, parent)
+    )
     if own == other:
         return unchanged(f"its policy is that of generation {parent}, byte for byte", n=0)
     held_out = _held_out(db, domain, planned.cutoff)
@@ -53,8 +55,8 @@ def _compared(db: Database, domain: Domain, planned: Generation, parent: int) ->
         return _refused("no matured decision in the held-out span")
     return testified(
         domain.evaluate(
-            load_policy(db, domain, planned.number),
-            load_policy(db, domain, parent),
+            cached_policy(db, domain, planned.number),
+            cached_policy(db, domain, parent),
             held_out.lazy(),
             stream(planned.seed, domain.name, "evaluate", planned.cutoff.isoformat()),
         )

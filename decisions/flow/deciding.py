@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from decisions.domain import Domain
-from decisions.flow.learning import load_policy
+from decisions.flow.learning import cached_policy
 from decisions.flow.rows import unit_columns
 from decisions.flow.steps import batch_name, latest
 from decisions.frames import SLOTS, decided, decision_id
@@ -61,7 +61,7 @@ def decide(db: Database, domain: Domain, *, now: datetime, holder: str) -> int:
     with latest(db, f"{domain.name}/decide", holder) as lease:
         number = generations.champion_at(db, domain.name, now)
         seed = generations.generation(db, domain.name, number).seed
-        policy = load_policy(db, domain, number)
+        policy = cached_policy(db, domain, number)
         waiting = decision_log.waiting(db, domain.name, now)
         pending = waiting.units
         if pending.height:

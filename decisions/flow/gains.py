@@ -111,7 +111,7 @@ def expected(domain: Domain, cycles: Sequence[pl.DataFrame]) -> Expected | None:
     """
     if domain.rewards is None or domain.nothing is None:
         return None
-    most = max(1, MODEL_ROWS // max(len(cycles), 1))
+    most = rows_of_each(len(cycles))
     pooled = pl.concat(
         thinned(rows, most).with_columns(cycle=pl.lit(at)) for at, rows in enumerate(cycles)
     )
@@ -142,19 +142,38 @@ def by_part(gain: FloatArray, label: IntArray, cycle: IntArray, count: int) -> E
     return Expected(parts=np.where(size > 0, total / np.maximum(size, 1), np.nan), shares=shares)
 
 
+def rows_of_each(cycles: int) -> int:
+    """How many rows, at most, the common model reads of each of some cycles."""
+    return max(1, MODEL_ROWS // max(cycles, 1))
+
+
 def thinned(rows: pl.DataFrame, most: int) -> pl.DataFrame:
     """At most `most` rows, evenly spread over the frame."""
     return rows if rows.height <= most else rows.gather_every(-(-rows.height // most))
 
 
 def sample(
-    db: Database, domain: Domain, *, since: datetime, until: datetime, as_of: datetime
+    db: Database,
+    domain: Domain,
+    *,
+    since: datetime,
+    until: datetime,
+    as_of: datetime,
+    most: int = CYCLE_ROWS,
 ) -> pl.DataFrame:
-    """At most CYCLE_ROWS of the decisions taken in [since, until) whose outcome was known.
+    """At most `most` of the decisions taken in [since, until) whose outcome was known.
 
     Read anew at each cut-off: an outcome of before it that is stored later is then among them,
-    whichever process asks.
+    whichever process asks. Only about as many rows are read as are wanted.
     """
-    stored = decision_log.history(db, domain.name, since=since, until=until, as_of=as_of)
-    kept = thinned(stored.filter(pl.col("reward").is_finite()), CYCLE_ROWS)
+    taken = decision_log.count(db, domain.name, since=since, until=until)
+    stored = decision_log.history(
+        db,
+        domain.name,
+        since=since,
+        until=until,
+        as_of=as_of,
+        every=max(1, taken // max(most, 1)),
+    )
+    kept = thinned(stored.filter(pl.col("reward").is_finite()), most)
     return unit_columns(kept, domain).drop("payload")

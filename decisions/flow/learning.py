@@ -1,8 +1,9 @@
 """Generations: the baseline, the candidates of a cut-off, and how they are trained."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import polars as pl
 
@@ -81,6 +82,30 @@ def load_policy(db: Database, domain: Domain, number: int) -> Policy:
         ArtifactAltered: the stored bytes do not have the recorded digest; no parser saw them.
     """
     return domain.load(artifacts.unpack(generations.artifact(db, domain.name, number)))
+
+
+@lru_cache(maxsize=6)
+def _loaded(
+    db: Database,
+    domain: str,
+    number: int,
+    digest: str,
+    load: Callable[[dict[str, bytes]], Policy],
+) -> Policy:
+    return load(artifacts.unpack(generations.artifact(db, domain, number)))
+
+
+def cached_policy(db: Database, domain: Domain, number: int) -> Policy:
+    """As `load_policy`, read once by each process for each recorded digest.
+
+    For the steps of cut-offs, which ask for few policies many times. What audits stored bytes
+    calls `load_policy`.
+
+    Raises:
+        ArtifactAltered: see `load_policy`.
+    """
+    digest = generations.artifact_digest(db, domain.name, number)
+    return _loaded(db, domain.name, number, digest, domain.load)
 
 
 def _config(domain: Domain) -> dict[str, object]:
@@ -190,7 +215,7 @@ def train_generation(
         predecessors = champions(db, domain, until=planned.cutoff)[:PREDECESSORS]
         policy = domain.candidates[planned.policy](
             seen.lazy(),
-            [load_policy(db, domain, each) for each in predecessors],
+            [cached_policy(db, domain, each) for each in predecessors],
             stream(planned.seed, domain.name, "train", planned.policy, planned.cutoff.isoformat()),
         )
         generations.record_artifact(

@@ -12,7 +12,7 @@ import polars as pl
 from decisions.diagnostics.oscillation import Series, diagnose_all
 from decisions.domain import Domain
 from decisions.flow import gains, measures
-from decisions.flow.learning import load_policy, planned_generations, trained
+from decisions.flow.learning import cached_policy, planned_generations, trained
 from decisions.flow.measures import Measures, Seen
 from decisions.flow.rows import history, unresolved_share
 from decisions.policy import FloatArray, Policy
@@ -83,7 +83,7 @@ def _cycle(db: Database, domain: Domain, cutoff: datetime, known: list[datetime]
 
     @cache
     def policy(number: int) -> Policy:
-        return load_policy(db, domain, number)
+        return cached_policy(db, domain, number)
 
     def acting(batch: measures.Batch | None) -> Callable[[int | None], Seen | None]:
         @cache
@@ -161,7 +161,7 @@ def _measured(
     if acting is not None:
         number = int(acting)
         if domain.gain is not None:
-            deployed |= gains.simulated(domain, load_policy(db, domain, number), cutoff)
+            deployed |= gains.simulated(domain, cached_policy(db, domain, number), cutoff)
         then = cycle.on_reference(_acting_before(before))
         deployed |= measures.moved(cycle.on_reference(number), then)
         deployed |= {
@@ -270,9 +270,10 @@ def _by_part(
     if domain.rewards is None or not begun:
         return whole
     rows: list[pl.DataFrame] = []
+    most = min(gains.CYCLE_ROWS, gains.rows_of_each(len(begun)))
     for cutoff in begun:
         since, until = _span(domain, cutoff, cutoffs)
-        rows.append(gains.sample(db, domain, since=since, until=until, as_of=cutoff))
+        rows.append(gains.sample(db, domain, since=since, until=until, as_of=cutoff, most=most))
     found = gains.expected(domain, rows)
     recent = slice(-len(begun), None)
     valued = np.isfinite(whole.value[recent])

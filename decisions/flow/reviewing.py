@@ -8,7 +8,7 @@ from decisions.bandits.sequential import accumulate
 from decisions.domain import Domain
 from decisions.evaluation import Evaluation
 from decisions.evidence import Evidence, unbet
-from decisions.flow.learning import learned_nothing, load_policy
+from decisions.flow.learning import cached_policy, learned_nothing
 from decisions.flow.rows import history
 from decisions.gate import Verdict
 from decisions.judging import Challenger
@@ -111,8 +111,8 @@ def _reviewed(
     seed = generations.generation(db, domain.name, held.number).seed
     evaluation = testified(
         domain.evaluate(
-            load_policy(db, domain, held.number),
-            load_policy(db, domain, champion),
+            cached_policy(db, domain, held.number),
+            cached_policy(db, domain, champion),
             rows.lazy(),
             stream(seed, domain.name, "review", str(held.number), cutoff.isoformat()),
         )

@@ -225,17 +225,29 @@ def mark_decided(db: Database, domain: str, through: int, *, lease: Lease | None
 
 
 def history(
-    db: Database, domain: str, *, since: datetime, until: datetime, as_of: datetime
+    db: Database,
+    domain: str,
+    *,
+    since: datetime,
+    until: datetime,
+    as_of: datetime,
+    every: int = 1,
 ) -> pl.DataFrame:
     """Decisions taken in [since, until) with their units and outcomes as known at `as_of`.
 
     Columns: DECISIONS, `reference`, `observed_at`, `payload`, `reward`, `reward_at`; the last two
     are those of the newest outcome or correction observed by `as_of`, null where there is none.
-    By decision id.
+    By decision id. Of `every` k, 2 or more, those of about one unit in k.
     """
     span = _span(db, domain, since, until)
     return db.scan(
-        "decision/history", domain=domain, since=since, until=until, as_of=as_of, **span
+        "decision/history",
+        domain=domain,
+        since=since,
+        until=until,
+        as_of=as_of,
+        every=every,
+        **span,
     )
 
 

@@ -204,6 +204,23 @@ def record_artifact(
     return name
 
 
+def artifact_digest(db: Database, domain: str, number: int) -> str:
+    """The recorded digest of the packed policy of a generation.
+
+    Raises:
+        StoreError: it has not been trained.
+    """
+    found = db.read("training/of_generation", domain=domain, number=number)["digest"]
+    if found.is_empty():
+        raise _untrained(domain, number)
+    return str(found[0])
+
+
+def _untrained(domain: str, number: int) -> StoreError:
+    """The error about a generation that has no policy yet."""
+    return StoreError(f"generation {number} of {domain} has no policy yet: train it first")
+
+
 def artifact(db: Database, domain: str, number: int) -> bytes:
     """The packed policy of a generation; its digest was found equal to the recorded one.
 
@@ -216,7 +233,7 @@ def artifact(db: Database, domain: str, number: int) -> bytes:
             connection, "artifact/of_generation", domain=domain, number=number
         ).one_or_none()
     if found is None:
-        raise StoreError(f"generation {number} of {domain} has no policy yet: train it first")
+        raise _untrained(domain, number)
     return verified(bytes(found.content), found.digest)
 
 

@@ -50,7 +50,7 @@ def begun(data: TrainingSet) -> Posterior:
 
 
 def mean_logits(state: Posterior, context: pl.DataFrame) -> FloatArray:
-    return next(logits(state.basis, [state.mean], state.basis.places(context)))
+    return next(logits(state.basis, [state.mean], state.basis.places(context))).T
 
 
 def test_the_sparse_design_is_the_dense_one() -> None:
@@ -70,7 +70,7 @@ def test_the_sparse_design_is_the_dense_one() -> None:
     np.testing.assert_allclose(design.gradient(weight), dense.T @ weight, atol=1e-10)
     wanted = dense.T @ (weight[:, None] * dense)
     np.testing.assert_allclose(design.information(weight), wanted, atol=1e-10)
-    every = next(logits(state.basis, [mean], (index, value)))
+    every = next(logits(state.basis, [mean], (index, value))).T
     np.testing.assert_allclose(every[np.arange(200), data.action], dense @ mean, atol=1e-10)
 
 

@@ -150,6 +150,21 @@ def test_thinning_spreads_evenly() -> None:
     assert gains.thinned(rows, 10).height == 10
 
 
+def test_a_sample_has_about_as_many_rows_as_are_wanted(database: Database) -> None:
+    live(database, [1, 2, 3], domain=MODELLED)
+    since, until, as_of = START, START + 3 * DAY, START + 9 * DAY
+
+    whole, some = (
+        gains.sample(database, MODELLED, since=since, until=until, as_of=as_of, most=most)
+        for most in (gains.CYCLE_ROWS, 300)
+    )
+
+    assert 150 < some.height <= 300 < whole.height <= gains.CYCLE_ROWS
+    assert some["decision_id"].is_in(whole["decision_id"].implode()).all()
+    means = [float(frame["reward"].to_numpy().mean()) for frame in (some, whole)]
+    assert abs(means[0] - means[1]) < 0.12  # 4 standard errors
+
+
 def test_the_deployed_series_is_of_all_traffic_and_its_rhythm_of_parts(
     database: Database,
 ) -> None:

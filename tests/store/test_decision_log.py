@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from decisions.errors import ConflictingRecord
 from decisions.frames import DECISIONS
@@ -77,6 +78,26 @@ def test_outcomes_settle_decisions_as_of_a_time(database: Database) -> None:
     assert before["reward"].null_count() == 5
     assert after["reward"].to_list() == [1.0, 1.0, 1.0, None, None]
     assert open_ones["decision_id"].to_list() == decisions["decision_id"].to_list()[3:]
+
+
+@pytest.mark.parametrize("every", [2, 3, 4])
+def test_a_sample_of_history_is_spread_over_minutes_and_within_them(
+    database: Database, every: int
+) -> None:
+    logged(database)
+    within = units(40, start=START + timedelta(hours=1))
+    across = [units(1, start=START + timedelta(hours=2, minutes=k)) for k in range(24)]
+    for batch, rows in (("within", within), ("across", pl.concat(across))):
+        append(database, "payments", "unit", batch, rows, now=NOW)
+        append(database, "payments", "decision", batch, decided(rows), now=NOW)
+
+    whole = history(database, "payments", since=START, until=NOW, as_of=NOW)
+    some = history(database, "payments", since=START, until=NOW, as_of=NOW, every=every)
+
+    assert_frame_equal(some, whole.join(some.select("decision_id"), on="decision_id", how="semi"))
+    for rows in (within, pl.concat(across)):
+        kept = some.join(rows.select("unit_id"), on="unit_id", how="semi").height
+        assert abs(kept - rows.height / every) < 1
 
 
 def test_units_wait_until_they_are_decided(database: Database) -> None:

@@ -2,7 +2,8 @@
 -- that was observed by then; the reward is null where none was.
 -- Grain: one row a decision. Parameters: domain, since and until (of decided_at, until excluded),
 -- as_of (outcomes observed by then), low and high (decision ids, both included, between which
--- those of the span lie: see tally/span).
+-- those of the span lie: see tally/span), every (1 for all decisions; k for those of one unit in
+-- k, spread evenly over minutes and within them).
 select
     d.decision_id,
     d.unit_id,
@@ -31,6 +32,7 @@ inner join unit as u
         d.domain = u.domain
         and d.unit_id = u.unit_id
         and u.unit_id between cast(:low as bigint) / 64 and cast(:high as bigint) / 64
+        and (:every = 1 or (u.unit_id / 16777216 + u.unit_id % 16777216) % :every = 0)
 left join outcome as o
     on
         d.domain = o.domain
