@@ -25,6 +25,7 @@ class Evidence:
     what each bet really was, row by row; where that happens, the hypothesis is about the mean
     difference with days weighted by it.
     `total` is the sum of the differences and `variance` that of `total`: for people to read.
+    `forgone` rows were bet on as well, but their evaluation was refused (`without_gain`).
     """
 
     margin: float  # units of the reward
@@ -33,6 +34,7 @@ class Evidence:
     variance: float
     log_wealth: tuple[float, ...]
     staked: tuple[float, ...]
+    forgone: int = 0
 
     def __post_init__(self) -> None:
         """Refuses what no rows can have left behind."""
@@ -40,12 +42,17 @@ class Evidence:
         wealth = all(won < inf for won in self.log_wealth)  # NaN is not
         wealth = wealth and all(0 <= stake < inf for stake in self.staked)
         bets = len(self.log_wealth) == len(self.staked) == len(BETS)
-        if not (figures and wealth and bets and self.rows >= 0):
+        if not (figures and wealth and bets and self.rows >= 0 and self.forgone >= 0):
             raise DataError(
                 f"evidence of {self.rows} rows: margin {self.margin:g}, total {self.total:g},"
                 f" variance {self.variance:g}, {len(self.log_wealth)} bets; wanted finite numbers,"
                 f" no negative variance and {len(BETS)} bets below infinity"
             )
+
+    @property
+    def begun(self) -> bool:
+        """Whether any row was bet on yet."""
+        return any(self.staked) or self.forgone > 0
 
     @property
     def value(self) -> float:
@@ -75,16 +82,21 @@ class Evidence:
             variance=self.variance + later.variance,
             log_wealth=_added(self.log_wealth, later.log_wealth),
             staked=_added(self.staked, later.staked),
+            forgone=self.forgone + later.forgone,
         )
 
     def without_gain(self) -> "Evidence":
         """What is left of these rows where their evaluation was refused: no bet wins by them.
 
         A loss stays. Were it given back as well, whoever refuses would choose, after the actions
-        were drawn, which losses count, and a capital could grow by that.
+        were drawn, which losses count, and a capital could grow by that. It stays in full against
+        every other margin, too: nothing counts as staked.
         """
-        wealth = tuple(min(won, 0.0) for won in self.log_wealth)
-        return replace(self, rows=0, total=0.0, variance=0.0, log_wealth=wealth)
+        return replace(
+            unbet(margin=self.margin),
+            log_wealth=tuple(min(won, 0.0) for won in self.log_wealth),
+            forgone=self.forgone + self.rows,
+        )
 
     def _capital(self) -> list[tuple[float, float]]:
         """(what was staked, logarithm of its share of the capital) of the bets that stand."""

@@ -1,6 +1,6 @@
 """Whether a candidate may replace the champion."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Literal
 
@@ -14,11 +14,12 @@ Outcome = Literal["promote", "hold", "reject", "unchanged"]
 class ErrorBudget:
     """How often a gate that is looked at again and again may err: once in 1 / `error` periods.
 
-    In any `period`, with at most `looks` cut-offs judged, the probability that any candidate is
-    promoted whose true difference from the champion, on average over the decisions it was judged
-    on, is at most the margin, is at most `error`. Each look may spend error / looks, shared by its
-    candidates (union bound); a candidate that is held keeps its share and gathers evidence on
-    later days, `challengers` of them at a time.
+    Of the candidates of any `period`, with at most `looks` cut-offs judged, the probability that
+    one is ever promoted whose true difference from the champion, on average over the decisions it
+    was judged on (by what was staked on them, see docs/gate.md), is at most the margin, is at most
+    `error`. Each look may spend error / looks, shared by its candidates (union bound); a candidate
+    that is held keeps its share and gathers evidence on later days, `challengers` of them at a
+    time.
     """
 
     error: float = 0.05
@@ -89,6 +90,14 @@ class Verdict:
         """Whether the candidate becomes champion."""
         return self.outcome == "promote"
 
+    def held(self, why: str) -> "Verdict":
+        """The same reasons, but the candidate is held; `why` comes before what was noted."""
+        return replace(self, outcome="hold", note=_joined(why, self.note))
+
+
+def _joined(*notes: str | None) -> str:
+    return "; ".join(filter(None, notes))
+
 
 def judge(evaluation: Evaluation, rule: GateRule) -> Verdict:
     """Promote only when the lower bound of the difference clears the margin and all checks hold.
@@ -100,7 +109,8 @@ def judge(evaluation: Evaluation, rule: GateRule) -> Verdict:
     decides as the champion does is held against no rule: its verdict is unchanged.
     """
     if evaluation.unchanged is not None:
-        return Verdict(outcome="unchanged", reasons=(), note=evaluation.unchanged)
+        note = _joined(evaluation.unchanged, evaluation.note)
+        return Verdict(outcome="unchanged", reasons=(), note=note)
     inf = float("inf")
     reasons = [
         Reason(
@@ -124,11 +134,11 @@ def judge(evaluation: Evaluation, rule: GateRule) -> Verdict:
         )
     )
     if evaluation.refusal is not None:
-        note = "; ".join(filter(None, (evaluation.refusal, evaluation.note)))
+        note = _joined(evaluation.refusal, evaluation.note)
         return Verdict(outcome="hold", reasons=tuple(reasons), note=note)
     if all(reason.kept for reason in reasons):
         if rule.approval:
-            note = "; ".join(filter(None, ("waits for approval", evaluation.note)))
+            note = _joined("waits for approval", evaluation.note)
             return Verdict(outcome="hold", reasons=tuple(reasons), note=note)
         return Verdict(outcome="promote", reasons=tuple(reasons), note=evaluation.note)
     against = evaluation.difference.upper <= rule.margin

@@ -49,8 +49,8 @@ def for_several(difference: Estimate, *, candidates: int) -> Estimate:
 def for_all_looks(evidence: Evidence, budget: ErrorBudget, *, candidates: int) -> Estimate:
     """The difference with a lower end that holds at every look of the budget's period at once.
 
-    The lower end is that of the bets, and no promise about large samples. The upper end, which
-    promotes nobody, is the normal one at the same error for this one look.
+    The lower end is that of the bets, which needs no approximation for large samples. The upper
+    end, which promotes nobody, is the normal one at the same error for this one look.
     """
     error = budget.share(candidates)
     reach = NormalDist().inv_cdf(1 - error) * evidence.standard_error
@@ -114,10 +114,8 @@ def judge_together(
         return verdicts
     best = min(passed, key=lambda number: (-corrected[number].difference.lower, number))
     held = {
-        number: replace(
-            verdicts[number],
-            outcome="hold",
-            note=f"generation {best}, judged at the same cut-off, has the greater lower bound",
+        number: verdicts[number].held(
+            f"generation {best}, judged at the same cut-off, has the greater lower bound"
         )
         for number in passed
         if number != best
@@ -173,5 +171,5 @@ def _within_budget(
     kept = all(reason.kept for reason in added)
     found = replace(verdict, reasons=verdict.reasons + added)
     if found.promoted and not kept:
-        return replace(found, outcome="hold", note=f"{looks} looks are more than the error allows")
+        return found.held(f"{looks} looks are more than the error allows")
     return found

@@ -101,6 +101,20 @@ def test_a_budget_holds_what_brings_no_evidence_against_its_margin(blind: Evalua
     assert {r.rule: r.measured for r in verdict.reasons}["log_e_value"] is None
 
 
+def test_no_verdict_drops_what_was_noted_of_the_training() -> None:
+    note = "the candidate learned nothing"
+    best, second = evaluation(0.05, 100.0), replace(evaluation(0.04, 90.0), note=note)
+    same = replace(unchanged("it decides as the champion does", n=3), note=note)
+
+    together = judge_together({1: best, 2: second, 3: same}, RULE, candidates=2)
+    late = judge_together({2: second}, RULE, candidates=1, looks_before=365)
+
+    assert [together[number].outcome for number in (1, 2, 3)] == ["promote", "hold", "unchanged"]
+    assert late[2].outcome == "hold"
+    for verdict in (together[2], together[3], late[2]):
+        assert verdict.note.endswith(f"; {note}")
+
+
 def test_a_refused_evaluation_is_held_whatever_was_won() -> None:
     nothing = unknown(n=0)
     refused = replace(evaluation(0.05, 100.0), difference=nothing, refusal="no overlap")

@@ -349,6 +349,23 @@ def test_each_verdict_on_a_candidate_that_learned_nothing_says_so(database: Data
     assert (first.note, list(later)) == (wanted, [wanted])
 
 
+def test_after_a_rollback_no_row_that_the_human_had_seen_testifies(database: Database) -> None:
+    domain = coins(replace(FEW, error=1e-9))
+    live(database, domain, range(1, 5))
+    held = int(reviews(database)["number"][-1])
+    back = START + 6 * DAY
+    for number, now in ((held, START + 5 * DAY), (0, back)):
+        generations.promote(
+            database, domain.name, number, by="ops", reason="a look", now=now, since=now
+        )
+
+    live(database, domain, range(5, 9))
+
+    told = reviews(database).filter(pl.col("cutoff") > back)
+    assert told.height
+    assert all(since >= back for since in told["since"])
+
+
 def test_a_challenger_unchanged_on_one_look_is_looked_at_again(database: Database) -> None:
     domain = coins(replace(FEW, error=1e-9))
     live(database, domain, range(1, 5))

@@ -21,9 +21,9 @@ class PairFeatures:
     """What an oracle reads of a context and an action.
 
     `categorical` context columns hold integer codes from 0 (-1: missing) and below 2^31, `numeric`
-    ones numbers; `dtypes` are those
-    columns' types, in that order. `flags` (k, f) describes the actions, so that combinations never
-    tried can be scored; `np.eye(k)` where actions have nothing in common.
+    ones numbers; `dtypes` are those columns' types, in that order. `flags` (k, f) describes the
+    actions, so that combinations never tried can be scored; `np.eye(k)` where actions have nothing
+    in common.
     """
 
     categorical: tuple[str, ...]

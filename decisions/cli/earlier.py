@@ -5,6 +5,7 @@ standard output says what begins: the cut-off and the step, with a tab between.
 """
 
 import sys
+import traceback
 from datetime import datetime
 
 from decisions import flow
@@ -20,7 +21,7 @@ def _say(cutoff: datetime, step: str) -> None:
 
 
 def main() -> None:
-    """Processes the cut-offs given; an error of ours is one line, and exit status 2."""
+    """Processes the cut-offs given; an error is one line after its cause, and exit status 2."""
     name, first, *cutoffs = sys.argv[1:]
     try:
         given = settings()
@@ -34,6 +35,8 @@ def main() -> None:
             report=_say,
         )
     except DecisionsError as error:
+        if error.__cause__ and not isinstance(error.__cause__, DecisionsError):
+            traceback.print_exception(error.__cause__)
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         raise SystemExit(2) from None
 

@@ -9,7 +9,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -129,10 +129,8 @@ class Lanes:
         for thread in self._threads:
             while thread.is_alive():
                 thread.join(0.2)
-        if len(self._errors) == 1:
-            raise self._errors[0]
         if self._errors:
-            raise StackError("\n".join(str(error) for error in self._errors))
+            raise StackError("\n".join(map(str, self._errors))) from self._errors[0]
 
     def stop(self) -> None:
         """Ends the processes that were started here, and lets no other begin."""
@@ -147,15 +145,18 @@ class Lanes:
         with suppress(queue.Empty):
             while not self._stopping:
                 work = self._left.get_nowait()
-                for part in (self._earlier, self._by_airflow):
-                    self._try(part, work)
+                self._try(work)
                 self.board.leaves(work.domain)
 
-    def _try(self, part: Callable[[Work], None], work: Work) -> None:
-        if self._stopping:
-            return
+    def _try(self, work: Work) -> None:
+        """Does a domain's work; its last days only after all earlier ones.
+
+        A generation of the last days would overtake those of cut-offs that are left.
+        """
         try:
-            part(work)
+            self._earlier(work)
+            if not self._stopping:
+                self._by_airflow(work)
         except Exception as error:
             self._errors.append(error)
 
@@ -194,8 +195,8 @@ class Lanes:
         for line in lines:
             cutoff, _, step = line.rstrip("\n").partition("\t")
             day = cutoff[:10]
-            if step == "done":
-                self.board.ended(work.domain, f"{day} done")
+            if step in ("done", "failed"):
+                self.board.ended(work.domain, f"{day} {step}")
             else:
                 self.board.runs(work.domain, f"{day}: {step}")
 

@@ -129,7 +129,7 @@ def shortcomings(standings: list[Standing], *, simulated: bool = True) -> list[s
     if absent:
         return wrong + absent
     if refused := by_name[domain]["refusals"]:
-        wrong.append(f"{refused} evaluations of {domain} were refused")
+        wrong.append(f"refused evaluations of {domain}: {refused}")
     long = {name: _long_series(by_name[name]) for name in wanted}
     if steady not in long[domain]:
         wrong.append(f"{domain} has no series {steady} of {ENOUGH} generations")

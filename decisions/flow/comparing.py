@@ -93,11 +93,10 @@ def judge_cutoff(
 
     The intervals are corrected for the number of candidates, and, where the gate has a budget, for
     the looks of a period; held candidates of earlier cut-offs then compete as well, on all that
-    was decided since. A candidate is promoted only while
-    the champion it was compared with still is champion, and nobody became it for a later time; a
-    candidate that passes otherwise, as of an older cut-off made up for later, is held, saying so.
-    Verdicts and promotion are one transaction under the lease. Promoting by hand (a rollback) is
-    `generations.promote`.
+    was decided since. A candidate is promoted only while the champion it was compared with still
+    is champion, and no other was promoted for a later time; a candidate that passes otherwise, at
+    a cut-off that is processed late, is held, and its verdict says so. Verdicts and promotion are
+    one transaction under the lease. Promoting by hand (a rollback) is `generations.promote`.
 
     Raises:
         DataError: a planned generation is not evaluated yet.

@@ -104,14 +104,14 @@ def process_cutoffs(
     `due_days`). `report` is told the cut-off and each of its steps before it begins, and "done"
     after the last.
 
-    A step that another worker took over is repeated. A cut-off that fails keeps none from the
-    next, as in the DAGs.
+    A step that another worker took over is repeated. A cut-off that fails, for whatever reason,
+    keeps none from the next, as in the DAGs.
 
     Raises:
-        DataError: some cut-offs failed; the message tells of the first.
+        DataError: some cut-offs failed; the message tells of the first, which is its cause.
     """
     _repeated(lambda: decide_due(db, domain, until=first, seed=seed, holder=holder))
-    failed: list[tuple[datetime, DataError]] = []
+    failed: list[tuple[datetime, Exception]] = []
     processed = set(cycles.diagnosed(db, domain.name))
     for cutoff in sorted(cutoffs):
         step = partial(
@@ -125,14 +125,16 @@ def process_cutoffs(
         )
         try:
             _repeated(step)
-        except DataError as error:
+        except Exception as error:
             failed.append((cutoff, error))
             report(cutoff, "failed")
         else:
             report(cutoff, "done")
     if failed:
         at, error = failed[0]
-        raise DataError(f"{len(failed)} cut-offs failed; the first, {at:%Y-%m-%d}: {error}")
+        many = "1 cut-off" if len(failed) == 1 else f"{len(failed)} cut-offs"
+        what = f"{type(error).__name__}: {error}"
+        raise DataError(f"{many} failed; the first, {at:%Y-%m-%d}: {what}") from error
 
 
 def _decide_left(

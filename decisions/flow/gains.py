@@ -16,6 +16,7 @@ from decisions.flow.measures import Measures, clusters, logged, standard_error
 from decisions.flow.rows import unit_columns
 from decisions.policy import BoolArray, FloatArray, IntArray, Policy, pick
 from decisions.seeds import stream
+from decisions.shapes import label_codes
 from decisions.store import decision_log
 from decisions.store.database import Database
 
@@ -40,33 +41,35 @@ class Expected:
 
 
 def gained(domain: Domain, settled: pl.DataFrame) -> Measures:
-    """What all settled traffic gained over doing nothing, doubly robust; nothing if untold.
+    """What all settled traffic gained over doing nothing, doubly robust; empty if not known.
 
     `value` and `gain`, the mean of reward minus the term that estimates doing nothing in the same
     context; `nothing`, the mean of those terms; `_se`, clustered. Rewards are modelled across
     FOLDS blocks of time, each by a model of the others. Rows given the reference's action
-    correct the model: nothing is said where a few of them would speak for all, and errors are no
-    smaller than `variance_floor` makes them.
+    correct the model: nothing is said where a few of them would speak for all, or where a row
+    could not have been given it, and errors are no smaller than `variance_floor` makes them from
+    how seldom each row could, whether it was or not.
     """
     if domain.rewards is None or domain.nothing is None or settled.height < FEWEST_ROWS:
         return {}
     log = logged(domain, settled)
     if log is None or log[2].height < settled.height:
         return {}
-    eligible, _, rows = log
+    eligible, probabilities, rows = log
+    chance = probabilities[:, domain.nothing]
     action = rows["action"].list.first().cast(pl.Int64).to_numpy()
     reward = rows["reward"].to_numpy()
     weights = (action == domain.nothing) / rows["propensity"].to_numpy()
     cluster = clusters(domain, rows)
-    if kish(weights) < EFFECTIVE_NOTHING or len(np.unique(cluster)) < 2:
+    if kish(weights) < EFFECTIVE_NOTHING or len(np.unique(cluster)) < 2 or not (chance > 0).all():
         return {}
     predicted = _out_of_fold(domain, rows, eligible)
     chosen = pick(predicted, action)
     nothing = dr(weights, reward, chosen, predicted[:, domain.nothing]).rows
     found: Measures = {}
-    for name, terms, moved in (
-        ("value", reward - nothing, 1 - weights),
-        ("nothing", nothing, weights),
+    for name, terms, moved, squares in (
+        ("value", reward - nothing, 1 - weights, 1 / chance - 1),
+        ("nothing", nothing, weights, 1 / chance),
     ):
         estimate = variance_floor(
             normal(terms, clusters=cluster),
@@ -74,6 +77,7 @@ def gained(domain: Domain, settled: pl.DataFrame) -> Measures:
             moved,
             reward,
             residual=reward - chosen,
+            squares=squares,
             clusters=cluster,
         )
         found[name] = estimate.value
@@ -106,8 +110,8 @@ def expected(domain: Domain, cycles: Sequence[pl.DataFrame]) -> Expected | None:
     """What the policies that decided the rows of some cycles were expected to gain.
 
     `cycles` are settled rows of history. Each row's logged probabilities are held against a model
-    of rewards fitted to all rows together. None where rewards are not modelled, or no row of any
-    cycle has its probabilities logged.
+    of rewards fitted to all rows together. None where rewards are not modelled, no action does
+    nothing, or fewer than FEWEST_ROWS rows have their probabilities logged.
     """
     if domain.rewards is None or domain.nothing is None:
         return None
@@ -125,7 +129,7 @@ def expected(domain: Domain, cycles: Sequence[pl.DataFrame]) -> Expected | None:
     gain = (probabilities * predicted).sum(axis=1) - predicted[:, domain.nothing]
     label = np.zeros(rows.height, dtype=np.int64)
     if domain.part is not None:
-        label = context[domain.part].rank("dense").to_numpy().astype(np.int64) - 1
+        label = label_codes(context[domain.part].to_numpy())
     return by_part(gain, label, rows["cycle"].to_numpy(), len(cycles))
 
 
@@ -163,8 +167,8 @@ def sample(
 ) -> pl.DataFrame:
     """At most `most` of the decisions taken in [since, until) whose outcome was known.
 
-    Read anew at each cut-off: an outcome of before it that is stored later is then among them,
-    whichever process asks. Only about as many rows are read as are wanted.
+    Read anew at each cut-off, since an outcome may be stored long after it became known. Only
+    about as many rows are read as are wanted.
     """
     taken = decision_log.count(db, domain.name, since=since, until=until)
     stored = decision_log.history(

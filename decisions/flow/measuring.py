@@ -12,7 +12,7 @@ import polars as pl
 from decisions.diagnostics.oscillation import Series, diagnose_all
 from decisions.domain import Domain
 from decisions.flow import gains, measures
-from decisions.flow.learning import cached_policy, planned_generations, trained
+from decisions.flow.learning import cached_policy, planned_generations
 from decisions.flow.measures import Measures, Seen
 from decisions.flow.rows import history, unresolved_share
 from decisions.policy import FloatArray, Policy
@@ -42,6 +42,8 @@ class _Cycle:
     newest: pl.DataFrame  # of them, the last ones with a known outcome
     on_reference: Callable[[int | None], Seen | None]
     on_newest: Callable[[int | None], Seen | None]
+    trained: frozenset[int]  # numbers of generations
+    cutoffs: frozenset[datetime]  # planned or diagnosed, between which cycles lie
 
 
 def diagnose(db: Database, domain: Domain, *, cutoff: datetime) -> None:
@@ -76,10 +78,11 @@ def diagnose(db: Database, domain: Domain, *, cutoff: datetime) -> None:
 def _cycle(db: Database, domain: Domain, cutoff: datetime, known: list[datetime]) -> _Cycle:
     """The cycle that ends at `cutoff`, after those `known`."""
     planned = {each.cutoff for each in generations.generations(db, domain.name)}
-    since, until = _span(domain, cutoff, planned | set(known))
+    cutoffs = frozenset({*planned, *known, cutoff})
+    since, until = _span(domain, cutoff, cutoffs)
     rows = history(db, domain, since=since, until=until, as_of=cutoff)
     newest = rows.filter(pl.col("reward").is_finite()).tail(measures.JUDGED_ROWS)
-    trained = set(db.read("generation/told", domain=domain.name)["number"].to_list())
+    trained = frozenset(db.read("generation/told", domain=domain.name)["number"].to_list())
 
     @cache
     def policy(number: int) -> Policy:
@@ -99,6 +102,8 @@ def _cycle(db: Database, domain: Domain, cutoff: datetime, known: list[datetime]
         newest=newest,
         on_reference=acting(measures.reference_batch(domain)),
         on_newest=acting(measures.batch_of(domain, newest) if newest.height else None),
+        trained=trained,
+        cutoffs=cutoffs,
     )
 
 
@@ -131,7 +136,9 @@ def _diagnose_cycle(
     seen = pl.concat([before, pl.DataFrame(rows, schema=before.schema)])
     names = sorted({*seen["series"].unique(), *measured})
     series = {name: _series(seen, name, [*known, cutoff]) for name in names}
-    series[DEPLOYED] = _by_part(db, domain, series[DEPLOYED], seen, [*known, cutoff])
+    series[DEPLOYED] = _by_part(
+        db, domain, series[DEPLOYED], seen, [*known, cutoff], cycle.cutoffs
+    )
     found = diagnose_all(
         series,
         stream(0, domain.name, "diagnose", cutoff.isoformat()),
@@ -171,7 +178,7 @@ def _measured(
         }
     found = {DEPLOYED: deployed}
     for item in planned:
-        if trained(db, domain, item.number):
+        if item.number in cycle.trained:
             now = cycle.on_reference(item.number)
             found[item.policy] = {
                 **_explored(now),
@@ -259,11 +266,17 @@ def _begun(own: pl.DataFrame, cutoffs: list[datetime]) -> list[datetime]:
 
 
 def _by_part(
-    db: Database, domain: Domain, whole: Series, seen: pl.DataFrame, cutoffs: list[datetime]
+    db: Database,
+    domain: Domain,
+    whole: Series,
+    seen: pl.DataFrame,
+    cutoffs: list[datetime],
+    between: frozenset[datetime],
 ) -> Series:
     """The series of all traffic with its parts, where rewards are modelled, of recent cycles.
 
-    A cycle that has a value but no usable row would be left out: all keep the whole, then.
+    Cycles end at `cutoffs` and lie between those in `between`. Where one of them has a value but
+    no row that says by which probabilities it was decided, no cycle is split into parts.
     """
     own = seen.filter(pl.col("series") == DEPLOYED)
     begun = _begun(own, cutoffs)[-LOOKED_BACK:]
@@ -272,7 +285,7 @@ def _by_part(
     rows: list[pl.DataFrame] = []
     most = min(gains.CYCLE_ROWS, gains.rows_of_each(len(begun)))
     for cutoff in begun:
-        since, until = _span(domain, cutoff, cutoffs)
+        since, until = _span(domain, cutoff, between)
         rows.append(gains.sample(db, domain, since=since, until=until, as_of=cutoff, most=most))
     found = gains.expected(domain, rows)
     recent = slice(-len(begun), None)

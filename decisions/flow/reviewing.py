@@ -54,13 +54,18 @@ def evidence_since(db: Database, domain: Domain, cutoff: datetime) -> datetime:
     comparison is judged on rows that anyone had looked at before both of its policies were fixed.
     One who promotes by hand is taken to have seen every decision up to that moment.
     """
-    until = cutoff - domain.maturity
-    since = until - domain.holdout
+    since = cutoff - domain.maturity - domain.holdout
+    chosen = _champion_chosen(db, domain, cutoff)
+    return since if domain.gate.budget is None or chosen is None else max(since, chosen)
+
+
+def _champion_chosen(db: Database, domain: Domain, cutoff: datetime) -> datetime | None:
+    """The end of the decisions that the champion of a cut-off was chosen on; None without one."""
     promotions = db.read("promotion/before", domain=domain.name, time=cutoff)
-    if domain.gate.budget is None or promotions.is_empty():
-        return since
+    if promotions.is_empty():
+        return None
     chosen, by = promotions["promoted_at"][0], promotions["promoted_by"][0]
-    return max(since, chosen - domain.maturity if by == "gate" else chosen)
+    return chosen - domain.maturity if by == "gate" else chosen
 
 
 def challengers(db: Database, domain: Domain, cutoff: datetime) -> dict[int, Looked]:
@@ -78,7 +83,7 @@ def challengers(db: Database, domain: Domain, cutoff: datetime) -> dict[int, Loo
     ready = [
         each
         for each in generations.held(db, domain.name, champion, cutoff)
-        if until - domain.window - domain.holdout <= _seen_until(db, domain, each) < until
+        if until - domain.window - domain.holdout <= _seen_until(db, domain, each, cutoff) < until
         and each.evidence.margin == domain.gate.margin
         and each.evidence.log_e_value > -inf
     ]
@@ -90,11 +95,18 @@ def challengers(db: Database, domain: Domain, cutoff: datetime) -> dict[int, Loo
     return {number: each for number, each in found.items() if each is not None}
 
 
-def _seen_until(db: Database, domain: Domain, held: Held) -> datetime:
-    """The end of the rows that it has bet on; their beginning where it has not bet yet."""
-    if held.until is None and not any(held.evidence.staked):
-        return evidence_since(db, domain, held.cutoff)
-    return held.until or held.cutoff - domain.maturity
+def _seen_until(db: Database, domain: Domain, held: Held, cutoff: datetime) -> datetime:
+    """The end of the rows that may not testify for it any more at a cut-off.
+
+    Those it has bet on; where it has not bet yet, those before its first that could. Where its
+    champion was chosen again since, by a rollback, whoever chose had looked at what came before.
+    """
+    if held.until is None and not held.evidence.begun:
+        seen = evidence_since(db, domain, held.cutoff)
+    else:
+        seen = held.until or held.cutoff - domain.maturity
+    chosen = _champion_chosen(db, domain, cutoff)
+    return seen if chosen is None else max(seen, chosen)
 
 
 def _reviewed(
@@ -104,7 +116,7 @@ def _reviewed(
 
     They are then read again with those that come later, and bet on once.
     """
-    since, until = _seen_until(db, domain, held), cutoff - domain.maturity
+    since, until = _seen_until(db, domain, held, cutoff), cutoff - domain.maturity
     rows = history(db, domain, since=since, until=until, as_of=cutoff)
     if rows["reward"].count() == 0:
         return None
@@ -122,7 +134,7 @@ def _reviewed(
     evidence = held.evidence
     if evaluation.evidence is not None:
         spans = [(since, until, evaluation.evidence)]
-        if any(held.evidence.staked):
+        if held.evidence.begun:
             before = held.cutoff - domain.maturity - domain.holdout
             spans = [(before, since, held.evidence), *spans]
         evidence = accumulate(spans)

@@ -237,7 +237,7 @@ def history(
 
     Columns: DECISIONS, `reference`, `observed_at`, `payload`, `reward`, `reward_at`; the last two
     are those of the newest outcome or correction observed by `as_of`, null where there is none.
-    By decision id. Of `every` k, 2 or more, those of about one unit in k.
+    By decision id. With `every` = k > 1, only the decisions on about one unit in k.
     """
     span = _span(db, domain, since, until)
     return db.scan(

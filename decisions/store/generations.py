@@ -348,7 +348,7 @@ def conclude(
         for number, verdict in list(given.items()):
             overtaken = _overtaken(connection, domain, number, at=now)
             if verdict.promoted and overtaken is not None:
-                given[number] = replace(verdict, outcome="hold", note=f"passed, but {overtaken}")
+                given[number] = verdict.held(f"passed, but {overtaken}")
             if number in reviewed:
                 review = replace(reviewed[number], verdict=given[number])
                 _record_review(connection, domain, number, review, now=now)

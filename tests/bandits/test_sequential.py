@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from decisions.bandits.off_policy import LoggedDecisions, terms_of
 from decisions.bandits.sequential import CAP, accumulate, cautious, paired_evidence, wager
 from decisions.errors import DataError
-from decisions.evidence import BETS, Evidence, ended
+from decisions.evidence import BETS, Evidence, ended, unbet
 from decisions.policy import FloatArray
 from decisions.seeds import stream
 
@@ -173,6 +173,25 @@ def test_a_refused_look_wins_nothing_and_gives_no_loss_back() -> None:
 
     assert after.log_wealth[:3] == (3.0, 2.0, 3.0)
     assert (after.rows, after.value) == (before.rows, before.value)
+
+
+def test_what_was_refused_moves_no_bound_but_by_its_losses() -> None:
+    """Neither value nor ends may come from rows whose evaluation was refused."""
+    long = evidence(rows=20_000, total=0.0, log_wealth=(0.5,) * len(BETS))
+    worse = evidence(
+        rows=1_000,
+        total=-50.0,
+        variance=90.0,
+        log_wealth=tuple(-bet * 50 for bet in BETS),
+        staked=tuple(1_000 * bet for bet in BETS),
+    )
+
+    both = long.without_gain().plus(worse)
+
+    assert both.lower_bound(0.01) == worse.lower_bound(0.01) < both.value
+    assert (both.rows, both.forgone) == (1_000, 20_000)
+    assert long.without_gain().begun
+    assert not unbet(margin=long.margin).begun
 
 
 def test_refusing_what_was_drawn_badly_lets_no_capital_grow() -> None:

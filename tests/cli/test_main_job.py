@@ -7,13 +7,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from decisions.cli.main_job import Lanes, Work
+from decisions.cli.main_job import Job, Lanes, Work
 from decisions.cli.progress import board
 from decisions.errors import StackError
 from decisions.stack.running import Stack
 from decisions.store.database import Database
 
 DAY = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def stack(url: str) -> Stack:
+    return Stack(supervisor=(1, 0.0), phase="", addresses={"database_url": url}, checks={})
 
 
 def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
@@ -52,17 +56,43 @@ def test_a_terminal_shows_on_one_line_what_runs_how_far_and_for_how_long() -> No
     assert "payments" not in written.getvalue()[len(shown) :]
 
 
+def test_a_failed_cutoff_is_said_and_counted() -> None:
+    out, written = console(terminal=False)
+    work = Work(domain="payments", first=DAY, cutoffs=(DAY, DAY), jobs=())
+
+    with board(out, 2) as progress:
+        lanes = Lanes(Path(), stack(""), progress, resumed=True, patience_s=1.0)
+        lanes._follow(work, [f"{DAY.isoformat()}\t{step}\n" for step in ("failed", "done")])
+
+    first, second = written.getvalue().splitlines()
+    assert "[1/2, about 0 s left] payments 2026-03-02 failed" in first
+    assert "[2/2] payments 2026-03-02 done" in second
+
+
+def test_the_last_days_wait_for_the_earlier_ones(database: Database, tmp_path: Path) -> None:
+    """A generation of the last days would overtake those of earlier cut-offs that are left."""
+    (tmp_path / "logs").mkdir()
+    job = Job("nosuch_generation", DAY)
+    out, _ = console(terminal=False)
+
+    with board(out, 2) as progress:
+        lanes = Lanes(tmp_path, stack(database.url), progress, resumed=True, patience_s=1.0)
+        lanes.use_airflow("http://127.0.0.1:1")  # nobody answers: to ask would be another error
+        lanes.start([Work(domain="nosuch", first=DAY, cutoffs=(DAY,), jobs=(job,))])
+        with pytest.raises(StackError, match="earlier days of nosuch failed") as raised:
+            lanes.join()
+
+    assert "127.0.0.1" not in str(raised.value)
+
+
 def test_a_domain_that_fails_ends_the_job_with_what_its_process_said(
     database: Database, tmp_path: Path
 ) -> None:
     (tmp_path / "logs").mkdir()
-    stack = Stack(
-        supervisor=(1, 0.0), phase="", addresses={"database_url": database.url}, checks={}
-    )
     out, _ = console(terminal=False)
 
     with board(out, 1) as progress:
-        lanes = Lanes(tmp_path, stack, progress, resumed=True, patience_s=1.0)
+        lanes = Lanes(tmp_path, stack(database.url), progress, resumed=True, patience_s=1.0)
         lanes.start([Work(domain="nosuch", first=DAY, cutoffs=(DAY,), jobs=())])
         with pytest.raises(
             StackError, match=r"(?s)nosuch failed \(status 2\).*no domain 'nosuch'"
@@ -75,15 +105,12 @@ def test_a_domain_that_fails_keeps_no_other_from_its_work_and_none_begins_after_
     database: Database, tmp_path: Path
 ) -> None:
     (tmp_path / "logs").mkdir()
-    stack = Stack(
-        supervisor=(1, 0.0), phase="", addresses={"database_url": database.url}, checks={}
-    )
     names = ("nosuch", "neither", "nor_this")
     works = [Work(domain=name, first=DAY, cutoffs=(DAY,), jobs=()) for name in names]
     out, _ = console(terminal=False)
 
     with board(out, 1) as progress:
-        lanes = Lanes(tmp_path, stack, progress, resumed=True, patience_s=1.0)
+        lanes = Lanes(tmp_path, stack(database.url), progress, resumed=True, patience_s=1.0)
         lanes.start(works)
         with pytest.raises(StackError) as raised:
             lanes.join()

@@ -58,7 +58,7 @@ def test_the_published_practice_is_not_wanted_beside_transactions_of_ones_own() 
 @pytest.mark.parametrize(
     ("standings", "says"),
     [
-        ([STEADY | {"refusals": 1}, SWINGING], "1 evaluations of payments were refused"),
+        ([STEADY | {"refusals": 1}, SWINGING], "refused evaluations of payments: 1"),
         ([STEADY, SWINGING | {"unjudged": 2}], "2 candidates of payments_published have no"),
         ([STEADY], "payments_published has no generation"),
         (

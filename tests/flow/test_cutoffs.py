@@ -114,18 +114,23 @@ def test_nothing_is_put_before_the_history_of_successive_units(database: Databas
     )
 
 
-def test_a_cutoff_that_cannot_be_trained_keeps_none_from_the_next(database: Database) -> None:
+@pytest.mark.parametrize("error", [DataError, ValueError, np.linalg.LinAlgError])
+def test_a_cutoff_that_cannot_be_trained_keeps_none_from_the_next(
+    database: Database, error: type[Exception]
+) -> None:
     trainings: list[int] = []
 
     def train(log: pl.LazyFrame, earlier: Sequence[Policy], rng: np.random.Generator) -> Policy:
         trainings.append(1)
         if len(trainings) == 1:
-            raise DataError("no row explores")
+            raise error("no row explores")
         return COINS.candidates["means"](log, earlier, rng)
 
     domain = replace(COINS, candidates={"means": train})
-    with pytest.raises(DataError, match="1 cut-offs failed; the first, 2026-03-03: no row expl"):
+    said = rf"1 cut-off failed; the first, 2026-03-03: {error.__name__}: no row explores"
+    with pytest.raises(DataError, match=said) as raised:
         arrived(database, domain, DAYS)
+    assert isinstance(raised.value.__cause__, error)
 
     assert sorted(cycles.diagnosed(database, COINS.name)) == [*CUTOFFS[:1], *CUTOFFS[2:]]
     arrived(database, domain, DAYS)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -112,6 +112,41 @@ def test_nothing_is_said_where_a_few_rows_speak_for_doing_nothing() -> None:
     assert gains.gained(MODELLED, rows) == {}
 
 
+def test_rows_that_could_hardly_have_been_left_alone_widen_the_interval() -> None:
+    """Half the traffic is never given nothing: of it the model alone speaks."""
+    half, whole = (
+        gains.gained(MODELLED, logged_by(policy, 4_000))
+        for policy in (
+            Table(((0.25, 0.5, 0.25), (0.9, 1e-6, 0.1 - 1e-6))),
+            Table(((0.25, 0.5, 0.25), (0.25, 0.5, 0.25))),
+        )
+    )
+
+    assert half["value_se"] > 5 * whole["value_se"]
+    assert half["nothing_se"] > 5 * whole["nothing_se"]
+
+
+def with_part(units: pl.LazyFrame) -> pl.LazyFrame:
+    return units.select("colour", "weight", "part")
+
+
+def test_rows_without_a_part_are_one_of_their_own() -> None:
+    rows = logged_by(GOOD, 1_000)
+    named = rows.with_columns(part=pl.when(pl.col("weight") < 0.5).then(pl.lit("light")))
+    parted = replace(
+        MODELLED,
+        part="part",
+        units=pl.Schema(MODELLED.units | {"part": pl.String()}),
+        observe=with_part,
+    )
+
+    found = gains.expected(parted, [named])
+
+    assert found is not None
+    assert found.shares.sum() == pytest.approx(1)
+    assert len(found.shares) == 2
+
+
 def test_outcomes_that_were_not_seen_may_still_come() -> None:
     rows = logged_by(GOOD, 4_000).with_columns(reward=pl.lit(1.0))
 
@@ -205,6 +240,39 @@ def test_a_cycle_that_logged_no_probabilities_leaves_no_gap(
     assert statistics["generations"] == 8  # all since the first that was measured
     assert statistics["parts"] == 0
     assert "left out" not in str(row["reasons"])
+
+
+def test_parts_and_value_of_a_cycle_are_of_the_same_span(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cycle begins where the last cut-off was planned, also where that one failed since."""
+    spans: list[tuple[datetime, datetime]] = []
+    drawn = gains.sample
+
+    def sample(
+        db: Database,
+        domain: Domain,
+        *,
+        since: datetime,
+        until: datetime,
+        as_of: datetime,
+        most: int,
+    ) -> pl.DataFrame:
+        spans.append((since, until))
+        return drawn(db, domain, since=since, until=until, as_of=as_of, most=most)
+
+    live(database, [1, 2, 3], domain=MODELLED)
+    failing = START + 4 * DAY
+    flow.catch_up(database, MODELLED, until=failing, holder="test")
+    assert flow.plan_generations(database, MODELLED, cutoff=failing, seed=11)
+    monkeypatch.setattr(gains, "sample", sample)
+
+    live(database, [5], domain=MODELLED)
+
+    until = START + 5 * DAY - MODELLED.maturity
+    assert spans[-1] == (until - DAY, until)
+    rows = flow.history(database, MODELLED, since=until - DAY, until=until, as_of=START + 5 * DAY)
+    assert measured(database, "deployed", 5)["decisions"] == rows.height
 
 
 def test_a_simulated_domain_is_valued_by_paired_simulation(database: Database) -> None:
