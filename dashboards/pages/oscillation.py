@@ -86,16 +86,16 @@ def numbers(statistics: Mapping[str, Any], unit: Unit) -> None:
     """Swing, what would be seen, rhythm and how sure; a dash where there are too few cycles."""
     columns = st.columns(5)
     columns[0].metric(
-        f"Swing, {unit.points}",
+        "Swing",
         _number(statistics["swing"], ".2f", unit.scale),
-        help="Mean change from one cycle to the next. One standard error of a cycle's value is"
-        f" {_number(statistics['rms_se'], '.2f', unit.scale)}.",
+        help=f"In {unit.points}: mean change from one cycle to the next. One standard error of a"
+        f" cycle's value is {_number(statistics['rms_se'], '.2f', unit.scale)}.",
     )
     columns[1].metric(
-        "Smallest that would be seen",
+        "Visible swing",
         _number(statistics.get("visible_swing"), ".2f", unit.scale),
-        help="A swing from one cycle to the next of this size would be called four times of five."
-        " A smaller one may pass unseen; a dash: so few cycles that any may.",
+        help=f"In {unit.points}: a swing from one cycle to the next of this size would be called"
+        " four times of five. A smaller one may pass unseen; a dash: so few cycles that any may.",
     )
     columns[2].metric(
         "Lag-1 correlation",
@@ -105,7 +105,7 @@ def numbers(statistics: Mapping[str, Any], unit: Unit) -> None:
         f" {_number(statistics['r1_null_high'], '+.2f')} in nine of ten cases.",
     )
     columns[3].metric(
-        "Chance without rhythm",
+        "p",
         _number(statistics["p_holm"], ".1%"),
         help="How often a shuffled series alternates as much; for candidates, corrected for their"
         " number (Holm). Below 1 % it counts as oscillating when the swing is large enough.",

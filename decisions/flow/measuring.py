@@ -318,8 +318,8 @@ def _missing(seen: pl.DataFrame, name: str) -> list[str]:
         return []
     if len(controlled):
         return [
-            f"{len(valued) - len(controlled)} cycles have nothing to be compared with and are left"
-            " out: keep a control slice in all traffic"
+            f"{len(valued) - len(controlled)} of {len(valued)} cycles left out, with nothing to"
+            " compare with: keep a control slice in all traffic"
         ]
     if name == DEPLOYED:
         return [
