@@ -16,12 +16,16 @@ from decisions.store.database import Database, migrate
 
 _NUMBERS = count()
 
-# What waits for services comes first, so that the rest fills the other workers meanwhile.
-_FIRST = ("browser", "dags", "stack", "integration", "cli", "dashboards")
+# What waits for services comes first, so that the rest fills the other workers meanwhile; then
+# what takes minutes a file, or the last one would run alone.
+_FIRST = (
+    *("browser", "dags", "stack", "integration", "cli", "dashboards"),
+    *("flow", "test_reviewing.py", "test_flow.py", "store"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Orders tests by how long they wait for services, the longest first."""
+    """Orders tests by how long they take or wait for services, the longest first."""
     items.sort(key=_rank)  # stable
 
 
