@@ -18,10 +18,8 @@ _NUMBERS = count()
 
 # What waits for services comes first, so that the rest fills the other workers meanwhile; then
 # what takes minutes a file, or the last one would run alone.
-_FIRST = (
-    *("browser", "dags", "stack", "integration", "cli", "dashboards"),
-    *("flow", "test_reviewing.py", "test_flow.py", "store"),
-)
+_SERVICES = ("browser", "dags", "stack", "integration", "cli", "dashboards")
+_FIRST = (*_SERVICES, "flow", "test_reviewing.py", "test_flow.py", "store")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import charts
 import choice
 import generation_detail
+import glance
 import polars as pl
 import queries
 import states
@@ -101,7 +102,8 @@ def headline(
         result = f"{_unjudged(waiting)}, and none has become champion"
     else:
         result = "none became champion: **the champion stays**"
-    st.markdown(f"{_candidates(newest.height)} of {newest['cutoff'][0].strftime(DATE)}: {result}.")
+    candidates = glance.counted(newest.height, "candidate")
+    st.markdown(f"{candidates} of {newest['cutoff'][0].strftime(DATE)}: {result}.")
     columns = st.columns([2, 1.3, 1, 1])
     columns[0].metric("Champion", f"{champion['number']}: {quoted(champion['policy'])}")
     columns[1].metric(
@@ -121,10 +123,6 @@ def headline(
         judged = (~generations["verdict"].is_in(UNJUDGED)).sum()
         columns[2].metric("Candidates judged", f"{judged}")
     columns[3].metric("Decisions logged", f"{timeline['decisions_logged'].sum():,}")
-
-
-def _candidates(count: int) -> str:
-    return "1 candidate" if count == 1 else f"{count} candidates"
 
 
 def _unjudged(waiting: pl.DataFrame) -> str:

@@ -101,8 +101,8 @@ def process_cutoffs(
 
     The day before `first` is decided before them: a domain that has not begun begins with it, and
     of one that began later the days from then on are due (not where units are successive, see
-    `due_days`). `report` is told the cut-off and each of its steps before it begins, and "done"
-    after the last.
+    `due_days`). `report` is called with the cut-off and the name of each of its steps before that
+    step begins, and with "done" after the last, or "failed".
 
     A step that another worker took over is repeated. A cut-off that fails, for whatever reason,
     keeps none from the next, as in the DAGs.

@@ -47,8 +47,8 @@ def gained(domain: Domain, settled: pl.DataFrame) -> Measures:
     context; `nothing`, the mean of those terms; `_se`, clustered. Rewards are modelled across
     FOLDS blocks of time, each by a model of the others. Rows given the reference's action
     correct the model: nothing is said where a few of them would speak for all, or where a row
-    could not have been given it, and errors are no smaller than `variance_floor` makes them from
-    how seldom each row could, whether it was or not.
+    could not have been given it, and errors are no smaller than `variance_floor` makes them. Of
+    rows that could hardly have been given it the model alone speaks, and errors do not show that.
     """
     if domain.rewards is None or domain.nothing is None or settled.height < FEWEST_ROWS:
         return {}
@@ -67,9 +67,9 @@ def gained(domain: Domain, settled: pl.DataFrame) -> Measures:
     chosen = pick(predicted, action)
     nothing = dr(weights, reward, chosen, predicted[:, domain.nothing]).rows
     found: Measures = {}
-    for name, terms, moved, squares in (
-        ("value", reward - nothing, 1 - weights, 1 / chance - 1),
-        ("nothing", nothing, weights, 1 / chance),
+    for name, terms, moved in (
+        ("value", reward - nothing, 1 - weights),
+        ("nothing", nothing, weights),
     ):
         estimate = variance_floor(
             normal(terms, clusters=cluster),
@@ -77,7 +77,6 @@ def gained(domain: Domain, settled: pl.DataFrame) -> Measures:
             moved,
             reward,
             residual=reward - chosen,
-            squares=squares,
             clusters=cluster,
         )
         found[name] = estimate.value
@@ -167,8 +166,8 @@ def sample(
 ) -> pl.DataFrame:
     """At most `most` of the decisions taken in [since, until) whose outcome was known.
 
-    Read anew at each cut-off, since an outcome may be stored long after it became known. Only
-    about as many rows are read as are wanted.
+    An outcome may be stored long after it became known, so nothing is kept from one cut-off to the
+    next. Only about as many rows are read as are returned.
     """
     taken = decision_log.count(db, domain.name, since=since, until=until)
     stored = decision_log.history(

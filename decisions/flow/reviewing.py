@@ -80,43 +80,46 @@ def challengers(db: Database, domain: Domain, cutoff: datetime) -> dict[int, Loo
         return {}
     champion = generations.champion_at(db, domain.name, cutoff)
     until = cutoff - domain.maturity
+    chosen = _champion_chosen(db, domain, cutoff)
+    candidates = generations.held(db, domain.name, champion, cutoff)
+    since = {each.number: _fresh_since(db, domain, each, chosen) for each in candidates}
     ready = [
         each
-        for each in generations.held(db, domain.name, champion, cutoff)
-        if until - domain.window - domain.holdout <= _seen_until(db, domain, each, cutoff) < until
+        for each in candidates
+        if until - domain.window - domain.holdout <= since[each.number] < until
         and each.evidence.margin == domain.gate.margin
         and each.evidence.log_e_value > -inf
     ]
     best = sorted(ready, key=lambda each: (-each.evidence.log_e_value, each.number))
     found = {
-        each.number: _reviewed(db, domain, each, champion, cutoff)
+        each.number: _reviewed(db, domain, each, champion, since[each.number], cutoff)
         for each in best[: budget.challengers]
     }
     return {number: each for number, each in found.items() if each is not None}
 
 
-def _seen_until(db: Database, domain: Domain, held: Held, cutoff: datetime) -> datetime:
-    """The end of the rows that may not testify for it any more at a cut-off.
+def _fresh_since(db: Database, domain: Domain, held: Held, chosen: datetime | None) -> datetime:
+    """From when on decisions may testify for a held candidate.
 
-    Those it has bet on; where it has not bet yet, those before its first that could. Where its
-    champion was chosen again since, by a rollback, whoever chose had looked at what came before.
+    After those that it has bet on; where it has not bet yet, as at its own cut-off. None lies
+    before `chosen`, the end of the decisions that its champion was chosen on: a rollback may have
+    chosen that champion again since.
     """
     if held.until is None and not held.evidence.begun:
-        seen = evidence_since(db, domain, held.cutoff)
+        since = evidence_since(db, domain, held.cutoff)
     else:
-        seen = held.until or held.cutoff - domain.maturity
-    chosen = _champion_chosen(db, domain, cutoff)
-    return seen if chosen is None else max(seen, chosen)
+        since = held.until or held.cutoff - domain.maturity
+    return since if chosen is None else max(since, chosen)
 
 
 def _reviewed(
-    db: Database, domain: Domain, held: Held, champion: int, cutoff: datetime
+    db: Database, domain: Domain, held: Held, champion: int, since: datetime, cutoff: datetime
 ) -> Looked | None:
     """None where decisions since that have a known outcome are too few, or none.
 
     They are then read again with those that come later, and bet on once.
     """
-    since, until = _seen_until(db, domain, held, cutoff), cutoff - domain.maturity
+    until = cutoff - domain.maturity
     rows = history(db, domain, since=since, until=until, as_of=cutoff)
     if rows["reward"].count() == 0:
         return None

@@ -174,7 +174,7 @@ def describe(connection: "psycopg.Connection[Any]", statement: bytes) -> dict[st
 
 def fetch(connection: "psycopg.Connection[Any]", statement: "Query") -> pl.DataFrame:
     """All rows of a query."""
-    # In blocks that stay in the allocator's hands: larger ones are given back and cleared anew.
+    # The memory of larger blocks goes back to the system after each, and costs to be zeroed again.
     blocks = list(_blocks(connection, statement, rows=10_000))
     return pl.concat(blocks) if len(blocks) > 1 else blocks[0]
 

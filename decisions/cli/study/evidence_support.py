@@ -259,7 +259,7 @@ def _power(given: Callable[[], Payments], evaluations: int) -> dict[str, dict[st
 def check_coverage(
     bench: Workbench, *, logs: int = LOGS, sizes: tuple[int, ...] = SIZES, pool: int = 12_000
 ) -> None:
-    """95 % intervals that cover: 93 % of logs or more at every size, as far as can be told.
+    """How often 95 % intervals cover the truth: no size may be shown to be below 93 % of logs.
 
     A check fails where the upper end of the exact interval of what was covered is below 93 %: of
     400 logs, where 362 or fewer are. The lower ends of the intervals fail more often where rare

@@ -3,7 +3,7 @@
 -- Grain: one row a decision. Parameters: domain, since and until (of decided_at, until excluded),
 -- as_of (outcomes observed by then), low and high (decision ids, both included, between which
 -- those of the span lie: see tally/span), every (1 for all decisions; k for those of one unit in
--- k, spread evenly over minutes and within them).
+-- k, spread evenly over minutes and within them: a unit id is minute * 16777216 + rank).
 select
     d.decision_id,
     d.unit_id,
